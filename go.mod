@@ -1,0 +1,3 @@
+module github.com/nackmq/nackmq
+
+go 1.26
