@@ -1,0 +1,108 @@
+package stream
+
+import "sort"
+
+// recBytes is what a message costs in the cache beside its item.
+const recBytes = 32
+
+// The cache is the tail of the log in memory: the items of messages floor+1 to
+// head, back to back in large segments, and a rec for each. Neither holds a
+// pointer, so the garbage collector does not look into them.
+//
+// A segment's data is never written again once it is handed out, nor moved:
+// messages are ranges of it, and they outlive eviction (S9).
+type cache struct {
+	segs  []*segment
+	floor Index // messages up to and including it are not held
+	head  Index // the newest message, held or not
+	bytes int64 // items and recs held
+}
+
+type segment struct {
+	base    Index // of recs[0]
+	recs    []rec
+	data    []byte // its capacity is the segment's size
+	entries []entryNote
+}
+
+// An entryNote is what a message takes from the entry that it came in.
+type entryNote struct {
+	number uint64 // Raft's index of the entry
+	time   int64
+}
+
+// A rec is a message's place in its segment and in two chains. A distance of 0
+// says that there is no neighbour in the cache.
+type rec struct {
+	seq   Seq
+	id    SubjectID
+	item  uint32 // offset in data; the item ends where the next one begins
+	entry uint32 // in entries
+	prev  uint32 // how many indexes back the subject's message before this one is
+	next  uint32 // how many indexes on the subject's next message is
+	byPub uint32 // how many indexes back its publisher's numbered message before this one is
+}
+
+// seg gives the segment that holds message i, floor < i <= head.
+func (c *cache) seg(i Index) *segment {
+	if last := c.segs[len(c.segs)-1]; i >= last.base {
+		return last
+	}
+	n := sort.Search(len(c.segs), func(k int) bool { return c.segs[k].base > i })
+	return c.segs[n-1]
+}
+
+func (c *cache) rec(i Index) *rec {
+	s := c.seg(i)
+	return &s.recs[i-s.base]
+}
+
+// holds reports whether message i is in the cache.
+func (c *cache) holds(i Index) bool { return i > c.floor && i <= c.head }
+
+// item gives the bytes of message i.
+func (s *segment) item(i Index) []byte {
+	k := int(i - s.base)
+	lo, hi := s.recs[k].item, uint32(len(s.data))
+	if k+1 < len(s.recs) {
+		hi = s.recs[k+1].item
+	}
+	return s.data[lo:hi:hi]
+}
+
+func (s *segment) note(i Index) entryNote { return s.entries[s.recs[i-s.base].entry] }
+
+// append holds item as message head+1. segmentBytes is the size of a segment
+// that is begun.
+func (c *cache) append(item []byte, n entryNote, r rec, segmentBytes int) Index {
+	var s *segment
+	if len(c.segs) > 0 {
+		s = c.segs[len(c.segs)-1]
+	}
+	if s == nil || len(s.data)+len(item) > cap(s.data) {
+		s = &segment{base: c.head + 1, data: make([]byte, 0, max(segmentBytes, len(item)))}
+		c.segs = append(c.segs, s)
+	}
+	if k := len(s.entries); k == 0 || s.entries[k-1] != n {
+		s.entries = append(s.entries, n)
+	}
+	r.item, r.entry = uint32(len(s.data)), uint32(len(s.entries)-1)
+	s.data = append(s.data, item...)
+	s.recs = append(s.recs, r)
+	c.head++
+	c.bytes += int64(len(item)) + recBytes
+	return c.head
+}
+
+// evict lets go of the oldest message and gives its rec and index.
+func (c *cache) evict() (rec, Index) {
+	s, i := c.segs[0], c.floor+1
+	r := s.recs[i-s.base]
+	c.bytes -= int64(len(s.item(i))) + recBytes
+	c.floor = i
+	if int(i-s.base) == len(s.recs)-1 {
+		c.segs[0] = nil
+		c.segs = c.segs[1:]
+	}
+	return r, i
+}

@@ -1,0 +1,371 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// A ClusterID names a cluster for ever. It is drawn at random when the cluster
+// is founded, and again when a cluster is founded anew on what was left of one.
+type ClusterID uint64
+
+// String gives 16 hexadecimal digits.
+func (c ClusterID) String() string { return fmt.Sprintf("%016x", uint64(c)) }
+
+// An Entry is what the members agreed on at Number, Raft's index of it. An entry
+// without Data is Raft's own and changes nothing.
+type Entry struct {
+	Number uint64
+	Data   []byte
+}
+
+// An Outcome is what became of an item.
+type Outcome uint8
+
+const (
+	Placed          Outcome = iota // it has a new place
+	Repeated                       // it has the place of the first; the zero Place if the cache no longer knows it
+	TooManySubjects                // refused: Limits.Subjects
+	TooMuchRetained                // refused: Limits.RetainedBytes
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Placed:
+		return "placed"
+	case Repeated:
+		return "repeated"
+	case TooManySubjects:
+		return "too many subjects"
+	case TooMuchRetained:
+		return "too much retained"
+	}
+	return "unknown"
+}
+
+// A Place is what an item got.
+type Place struct {
+	Position Position
+	Index    Index
+	Outcome  Outcome
+}
+
+// Applied is what became of an entry. Places has one for each item, in order, and
+// is valid until the next Apply.
+type Applied struct {
+	Origin Origin
+	// Accepted is false when the batch is not the next one of its origin: it was
+	// applied before, or one before it is missing. Its origin proposes again what
+	// it still waits for.
+	Accepted bool
+	Places   []Place
+}
+
+// A Ledger gives every publication its place. It is deterministic (S1) and has
+// no lock: its owner serializes.
+type Ledger struct {
+	cluster ClusterID
+	limits  Limits
+	applied uint64 // number of the last entry applied
+	time    int64  // of the newest entry, Unix milliseconds
+
+	cache         cache
+	heads         pages[head]
+	ids           map[Subject]uint32 // name to slot of heads
+	publishers    pages[publisher]
+	known         map[PublisherID]uint32 // to slot of publishers
+	origins       map[uint64]Origin      // the last batch applied, by node
+	retainedBytes int64
+	sweepHeads    uint32 // the slots at which sweep goes on
+	sweepKnown    uint32
+
+	places []Place
+}
+
+// A head is what is known of a subject. The zero head is a free slot.
+type head struct {
+	name     Subject
+	epoch    Epoch
+	last     Seq
+	newest   Index // index of the newest message
+	oldest   Index // index of the oldest message in the cache; 0: none
+	time     int64 // of the newest message
+	retained *retained
+}
+
+// A retained message is a copy, since it outlives the cache (S8).
+type retained struct {
+	item []byte
+	seq  Seq
+	at   Index
+	time int64
+}
+
+// A publisher is known by the last number that was placed for it (S5).
+type publisher struct {
+	id     PublisherID
+	number uint64
+	newest Index // its newest message
+	time   int64
+}
+
+// NewLedger gives the ledger of a cluster that has agreed on nothing yet.
+func NewLedger(c ClusterID) *Ledger {
+	return &Ledger{
+		cluster: c,
+		limits:  DefaultLimits(),
+		ids:     make(map[Subject]uint32),
+		known:   make(map[PublisherID]uint32),
+		origins: make(map[uint64]Origin),
+	}
+}
+
+// Cluster, Limits, Applied and Time give what the ledger stands at. Time is the
+// newest entry's, Unix milliseconds.
+func (l *Ledger) Cluster() ClusterID { return l.cluster }
+func (l *Ledger) Limits() Limits     { return l.limits }
+func (l *Ledger) Applied() uint64    { return l.applied }
+func (l *Ledger) Time() int64        { return l.time }
+
+// Head gives the newest message's index, Tail the index before the oldest one in
+// the cache.
+func (l *Ledger) Head() Index { return l.cache.head }
+func (l *Ledger) Tail() Index { return l.cache.floor }
+
+// CacheBytes gives what counts against Limits.CacheBytes.
+func (l *Ledger) CacheBytes() int64 { return l.cache.bytes }
+
+// Floor gives the number of the newest entry up to which the cache holds
+// nothing. A snapshot taken at entry n, with the log behind n, rebuilds the
+// ledger and its cache when n <= Floor.
+func (l *Ledger) Floor() uint64 {
+	c := &l.cache
+	if c.floor == c.head {
+		return l.applied
+	}
+	return c.segs[0].note(c.floor+1).number - 1
+}
+
+// Apply applies e, whose number must be above the last one's. The error wraps
+// ErrEntry: the entry is damaged or of a newer version, the ledger has not
+// changed, and the member must stop rather than go on without it.
+func (l *Ledger) Apply(e Entry) (Applied, error) {
+	if e.Number <= l.applied {
+		return Applied{}, fmt.Errorf("stream: apply of entry %d after %d: %w: out of order", e.Number, l.applied, ErrEntry)
+	}
+	if len(e.Data) == 0 {
+		l.applied = e.Number
+		return Applied{Accepted: true}, nil
+	}
+	if len(e.Data) < entryHeader || e.Data[0] != entryVersion {
+		return Applied{}, fmt.Errorf("stream: apply of entry %d: %w: it is damaged or of a newer version", e.Number, ErrEntry)
+	}
+	var done Applied
+	var err error
+	switch kind := e.Data[1]; kind {
+	case entryBatch:
+		done, err = l.applyBatch(e)
+	case entryLimits:
+		var lim Limits
+		if lim, err = parseLimits(e.Data[entryHeader:]); err == nil {
+			l.limits, done.Accepted = lim, true
+		}
+	default:
+		err = fmt.Errorf("%w: kind %d is of a newer version", ErrEntry, kind)
+	}
+	if err != nil {
+		return Applied{}, fmt.Errorf("stream: apply of entry %d: %w", e.Number, err)
+	}
+	l.applied = e.Number
+	l.trim()
+	l.sweep(4 + len(done.Places)/4)
+	return done, nil
+}
+
+func (l *Ledger) applyBatch(e Entry) (Applied, error) {
+	d := e.Data
+	o := Origin{
+		Node:  binary.BigEndian.Uint64(d[10:]),
+		Life:  binary.BigEndian.Uint32(d[18:]),
+		Batch: binary.BigEndian.Uint64(d[22:]),
+	}
+	count := int(binary.BigEndian.Uint16(d[30:]))
+	if err := checkItems(d[entryHeader:], count); err != nil {
+		return Applied{}, err
+	}
+	l.time = max(l.time, int64(binary.BigEndian.Uint64(d[2:])))
+	if !l.isNext(o) {
+		return Applied{Origin: o}, nil
+	}
+	if o.Node != 0 {
+		l.origins[o.Node] = o
+	}
+	note := entryNote{number: e.Number, time: l.time}
+	l.places = l.places[:0]
+	for b := d[entryHeader:]; count > 0; count-- {
+		var item []byte
+		item, b, _ = cutBytes(b)
+		it, _ := parseItem(item)
+		l.places = append(l.places, l.place(item, &it, note))
+	}
+	return Applied{Origin: o, Accepted: true, Places: l.places}, nil
+}
+
+// checkItems reads all items before the first is placed, so that a bad entry
+// changes nothing.
+func checkItems(b []byte, count int) (err error) {
+	for ; count > 0; count-- {
+		var item []byte
+		if item, b, err = cutBytes(b); err != nil {
+			return err
+		}
+		it, err := parseItem(item)
+		if err != nil {
+			return err
+		}
+		if len(it.subject) < 2 || it.subject[0] != '/' || len(item) > MaxItemBytes {
+			return fmt.Errorf("%w: item without a subject or above %d bytes", ErrEntry, MaxItemBytes)
+		}
+	}
+	if len(b) != 0 {
+		return fmt.Errorf("%w: %d bytes behind the last item", ErrEntry, len(b))
+	}
+	return nil
+}
+
+// isNext reports whether o comes right after the last batch of its origin.
+func (l *Ledger) isNext(o Origin) bool {
+	last, ok := l.origins[o.Node]
+	switch {
+	case o.Node == 0:
+		return true
+	case !ok || o.Life > last.Life:
+		return o.Batch == 1
+	case o.Life < last.Life:
+		return false
+	}
+	return o.Batch == last.Batch+1
+}
+
+// place gives the item its place (S2–S5).
+func (l *Ledger) place(item []byte, it *rawItem, note entryNote) Place {
+	numbered := it.publisher != 0 && it.number != 0
+	pslot, seen := uint32(0), false
+	if numbered {
+		if pslot, seen = l.known[it.publisher]; seen && it.number <= l.publishers.at(pslot).number {
+			return l.placeOf(l.publishers.at(pslot), it.number)
+		}
+	}
+	slot, exists := l.ids[Subject(it.subject)]
+	if !exists && len(l.ids) >= l.limits.Subjects {
+		return Place{Outcome: TooManySubjects}
+	}
+	if it.flags&Retain != 0 && len(it.payload) > 0 {
+		more := int64(len(item))
+		if exists {
+			more -= l.heads.at(slot).retained.size()
+		}
+		if l.retainedBytes+more > l.limits.RetainedBytes {
+			return Place{Outcome: TooMuchRetained}
+		}
+	}
+	index := l.cache.head + 1
+	if !exists {
+		slot = l.heads.take()
+		*l.heads.edit(slot) = head{name: Subject(it.subject), epoch: epochOf(l.cluster, index)}
+		l.ids[l.heads.at(slot).name] = slot
+	}
+
+	h := l.heads.edit(slot)
+	r := rec{seq: h.last + 1, id: SubjectID(slot)}
+	if l.cache.holds(h.newest) {
+		r.prev = uint32(index - h.newest)
+		l.cache.rec(h.newest).next = r.prev
+	}
+	if numbered {
+		r.byPub = l.number(it, pslot, seen, index, note.time)
+	}
+	l.cache.append(item, note, r, l.segmentBytes())
+	h.last, h.newest, h.time = r.seq, index, note.time
+	if h.oldest == 0 {
+		h.oldest = index
+	}
+	if it.flags&Retain != 0 {
+		l.retain(h, item, it, index, note.time)
+	}
+	return Place{Position: Position{h.epoch, h.last}, Index: index}
+}
+
+// number notes that the item at index is its publisher's newest, and gives the
+// distance to the one before it.
+func (l *Ledger) number(it *rawItem, slot uint32, seen bool, index Index, now int64) (byPub uint32) {
+	if !seen {
+		if len(l.known) >= l.limits.Publishers {
+			l.forgetSilentPublisher()
+		}
+		slot = l.publishers.take()
+		l.known[it.publisher] = slot
+	}
+	p := l.publishers.edit(slot)
+	if l.cache.holds(p.newest) {
+		byPub = uint32(index - p.newest)
+	}
+	*p = publisher{id: it.publisher, number: it.number, newest: index, time: now}
+	return byPub
+}
+
+// placeOf finds the place that p's item of that number got. The walk back over
+// p's messages is bounded, so that a publisher which repeats ancient numbers
+// does not stop the ledger.
+func (l *Ledger) placeOf(p *publisher, number uint64) Place {
+	const most = 4096
+	for i, steps := p.newest, 0; l.cache.holds(i) && steps < most; steps++ {
+		s := l.cache.seg(i)
+		r := &s.recs[i-s.base]
+		if it, err := parseItem(s.item(i)); err != nil || it.number < number {
+			break
+		} else if it.number == number {
+			return Place{Position: Position{l.heads.at(uint32(r.id)).epoch, r.seq}, Index: i, Outcome: Repeated}
+		}
+		if r.byPub == 0 {
+			break
+		}
+		i -= Index(r.byPub)
+	}
+	return Place{Outcome: Repeated}
+}
+
+func (l *Ledger) retain(h *head, item []byte, it *rawItem, at Index, now int64) {
+	l.retainedBytes -= h.retained.size()
+	h.retained = nil
+	if len(it.payload) > 0 {
+		h.retained = &retained{item: append([]byte(nil), item...), seq: h.last, at: at, time: now}
+		l.retainedBytes += h.retained.size()
+	}
+}
+
+func (r *retained) size() int64 {
+	if r == nil {
+		return 0
+	}
+	return int64(len(r.item))
+}
+
+// segmentBytes is the size of the cache's segments: large, but small beside the
+// cache.
+func (l *Ledger) segmentBytes() int {
+	return int(min(max(l.limits.CacheBytes/64, 16<<10), 4<<20))
+}
+
+// epochOf derives the epoch of a subject whose first message is at index. The
+// step is a bijection of index for a given cluster (the finalizer of
+// splitmix64), so a cluster never gives an epoch twice.
+func epochOf(c ClusterID, index Index) Epoch {
+	z := uint64(c) + uint64(index)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	if z ^= z >> 31; z == 0 {
+		z = 1
+	}
+	return Epoch(z)
+}

@@ -1,0 +1,107 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Limits bound what a ledger keeps. They decide what is evicted and refused, so
+// they must be the same on every member: they travel in the log (AppendLimits).
+// A zero field means its default.
+type Limits struct {
+	CacheBytes    int64         // messages in the cache, with 32 bytes of bookkeeping each; default 256 MiB
+	CacheMessages int64         // messages in the cache; default 16 Mi, at most 1 Gi
+	CacheAge      time.Duration // age of the oldest message in the cache; default 24 h
+	SubjectAge    time.Duration // how long a silent subject without a retained message and a silent publisher are remembered; default 7 days, not below CacheAge
+	Subjects      int           // subjects remembered; default 4 Mi
+	Publishers    int           // publishers remembered; default 256 Ki; beyond it one that was silent for long is forgotten
+	RetainedBytes int64         // retained messages; default 1 GiB
+}
+
+// DefaultLimits gives every default.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.CacheBytes, 256<<20)
+	set(&l.CacheMessages, 16<<20)
+	set((*int64)(&l.CacheAge), int64(24*time.Hour))
+	set((*int64)(&l.SubjectAge), int64(max(7*24*time.Hour, l.CacheAge)))
+	set(&l.RetainedBytes, 1<<30)
+	if l.Subjects == 0 {
+		l.Subjects = 4 << 20
+	}
+	if l.Publishers == 0 {
+		l.Publishers = 256 << 10
+	}
+	return l
+}
+
+// Validate says in one sentence which field is out of its range.
+func (l Limits) Validate() error {
+	l = l.withDefaults()
+	for _, c := range []struct {
+		ok   bool
+		text string
+	}{
+		{l.CacheBytes >= 64<<10, "cache bytes must be at least 65536"},
+		{l.CacheMessages >= 1 && l.CacheMessages <= 1<<30, "cache messages must be 1 to 1073741824"},
+		{l.CacheAge >= time.Second, "cache age must be at least 1s"},
+		{l.SubjectAge >= l.CacheAge, "subject age must not be below the cache age"},
+		{l.Subjects >= 1 && l.Subjects <= 1<<30, "subjects must be 1 to 1073741824"},
+		{l.Publishers >= 16 && l.Publishers <= 1<<30, "publishers must be 16 to 1073741824"},
+		{l.RetainedBytes >= 1, "retained bytes must be positive"},
+	} {
+		if !c.ok {
+			return fmt.Errorf("stream: %s", c.text)
+		}
+	}
+	return nil
+}
+
+// words gives the fields in the order of the wire and the snapshot.
+func (l *Limits) words() [7]uint64 {
+	return [7]uint64{
+		uint64(l.CacheBytes), uint64(l.CacheMessages), uint64(l.CacheAge), uint64(l.SubjectAge),
+		uint64(l.Subjects), uint64(l.Publishers), uint64(l.RetainedBytes),
+	}
+}
+
+func limitsOf(w [7]uint64) Limits {
+	return Limits{
+		CacheBytes: int64(w[0]), CacheMessages: int64(w[1]),
+		CacheAge: time.Duration(w[2]), SubjectAge: time.Duration(w[3]),
+		Subjects: int(w[4]), Publishers: int(w[5]), RetainedBytes: int64(w[6]),
+	}
+}
+
+// AppendLimits appends an entry that sets a ledger's limits.
+func AppendLimits(b []byte, l Limits) []byte {
+	l = l.withDefaults()
+	b = append(b, entryVersion, entryLimits)
+	b = append(b, make([]byte, entryHeader-2)...)
+	for _, w := range l.words() {
+		b = binary.BigEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
+func parseLimits(b []byte) (Limits, error) {
+	var w [7]uint64
+	if len(b) != 8*len(w) {
+		return Limits{}, fmt.Errorf("%w: limits of %d bytes", ErrEntry, len(b))
+	}
+	for i := range w {
+		w[i] = binary.BigEndian.Uint64(b[8*i:])
+	}
+	l := limitsOf(w)
+	if err := l.Validate(); err != nil {
+		return Limits{}, fmt.Errorf("%w: %w", ErrEntry, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,20 @@
+package stream
+
+// Stats is what an operator asks of a ledger.
+type Stats struct {
+	Applied       uint64 // number of the newest entry
+	Head, Tail    Index  // newest message; the one before the oldest in the cache
+	Subjects      int
+	Publishers    int
+	CacheBytes    int64
+	RetainedBytes int64
+}
+
+// Stats gives them.
+func (l *Ledger) Stats() Stats {
+	return Stats{
+		Applied: l.applied, Head: l.cache.head, Tail: l.cache.floor,
+		Subjects: len(l.ids), Publishers: len(l.known),
+		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes,
+	}
+}
