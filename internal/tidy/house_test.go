@@ -39,7 +39,7 @@ var house = map[string]room{
 	// 2 doors
 	"bridge":            {imports: []string{"stream", "broker", "internal/metrics"}},
 	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics"}},
-	"cluster/wal":       {pure: true, except: []string{"osdir.go"}},
+	"cluster/wal":       {pure: true, except: []string{"osdir.go", "osdir_linux.go", "osdir_other.go"}},
 	"cluster/engine":    {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
 	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/engine"}},
 	// 3 hall
