@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// Done is called once with what became of a publication.
+type Done func(stream.Place, error)
+
+// itemCost is what a waiting publication costs in memory beside its bytes.
+const itemCost = 64
+
+// A Queue packs publications into batches, in the order in which they come. It
+// copies their bytes, so what was given to Add may be used again. It has no
+// lock: its owner serializes, since publishers add to it and the engine's driver
+// takes from it.
+type Queue struct {
+	limitBytes int64
+	origin     stream.Origin // of the next batch
+	open       *Batch        // the one being packed, nil if none is
+	full       []*Batch      // closed ones, oldest first
+	bytes      int64         // of all that was added and not yet released
+	refuse     error         // what Add answers, if not nil
+}
+
+// A Batch is an entry to be proposed and those who wait for it.
+type Batch struct {
+	Origin stream.Origin
+	Opened time.Duration // when its first publication came, Now.Mono
+	Dones  []Done        // one for each item, in order
+
+	batch    stream.Batch
+	data     []byte // of the entry, once it is closed
+	cost     int64
+	proposed bool // raft has seen data, so it must not be changed any more
+}
+
+// NewQueue gives the queue of a member in one of its lives. limitBytes bounds
+// what waits in it and in the engine.
+func NewQueue(node uint64, life uint32, limitBytes int64) *Queue {
+	return &Queue{limitBytes: limitBytes, origin: stream.Origin{Node: node, Life: life, Batch: 1}}
+}
+
+// Add adds a publication. If it returns an error then it did not, and done will
+// not be called: broker.ErrTooLarge, broker.ErrBusy, or what Refuse said. full
+// tells that a batch was closed, so that there is something to propose.
+func (q *Queue) Add(it *stream.Item, done Done, now time.Duration) (full bool, err error) {
+	if q.refuse != nil {
+		return false, q.refuse
+	}
+	n := it.EncodedLen()
+	if n > stream.MaxItemBytes {
+		return false, fmt.Errorf("%w: %d bytes with its properties, at most %d", broker.ErrTooLarge, n, stream.MaxItemBytes)
+	}
+	cost := int64(n + itemCost)
+	if q.bytes > 0 && q.bytes+cost > q.limitBytes {
+		return false, broker.ErrBusy
+	}
+	if q.open != nil && !q.open.batch.Add(it) {
+		q.close()
+		full = true
+	}
+	if q.open == nil {
+		q.open = &Batch{Origin: q.origin, Opened: now}
+		q.open.batch.Reset(q.origin)
+		q.origin.Batch++
+		q.open.batch.Add(it)
+	}
+	q.open.Dones = append(q.open.Dones, done)
+	q.open.cost += cost
+	q.bytes += cost
+	if q.open.batch.Len() == stream.MaxEntryItems {
+		q.close()
+		full = true
+	}
+	return full, nil
+}
+
+func (q *Queue) close() {
+	q.open.data = q.open.batch.Entry()
+	q.full = append(q.full, q.open)
+	q.open = nil
+}
+
+// Take gives the oldest batch, or nil: also one that is not full, if partial.
+func (q *Queue) Take(partial bool) *Batch {
+	if len(q.full) == 0 && partial && q.open != nil {
+		q.close()
+	}
+	if len(q.full) == 0 {
+		return nil
+	}
+	b := q.full[0]
+	q.full[0] = nil
+	q.full = q.full[1:]
+	return b
+}
+
+// Release makes room again for what was taken and is done with.
+func (q *Queue) Release(bytes int64) { q.bytes -= bytes }
+
+// Refuse makes Add answer err from now on; nil ends that.
+func (q *Queue) Refuse(err error) { q.refuse = err }
+
+// Bytes gives what Add has taken and Release has not given back.
+func (q *Queue) Bytes() int64 { return q.bytes }
+
+// Empty reports whether there is nothing to take.
+func (q *Queue) Empty() bool { return q.open == nil && len(q.full) == 0 }
+
+// Items gives the number of publications in b.
+func (b *Batch) Items() int { return len(b.Dones) }
+
+// Cost gives what to Release once b is done with.
+func (b *Batch) Cost() int64 { return b.cost }
