@@ -41,12 +41,13 @@ var house = map[string]room{
 	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics"}},
 	"cluster/wal":       {pure: true, except: []string{"osdir.go", "osdir_linux.go", "osdir_other.go"}},
 	"cluster/engine":    {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
-	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/engine"}},
+	"cluster/snap":      {pure: true, imports: []string{"cluster/wal"}},
+	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	// 3 hall
 	"internal/metrics": {},
 	"internal/config":  {imports: []string{"stream"}},
 	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/config"}},
-	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/engine"}},
+	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	"internal/tidy":    {},
 	// 4 porch
 	"cmd/nackmq": {imports: []string{"stream", "nackproto", "nackproto/nacknet", "internal/node", "internal/config"}},
