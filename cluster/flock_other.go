@@ -1,0 +1,7 @@
+//go:build !linux
+
+package cluster
+
+import "os"
+
+func flock(*os.File) error { return nil }

@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/cluster/engine"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// loop owns the engine. A round gives the disk what there is to write, then
+// applies; only when there is nothing to apply it waits.
+func (m *Member) loop() {
+	defer m.wg.Done()
+	defer m.end()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	closing, deadline := m.closing, (<-chan time.Time)(nil)
+	ready := m.ready
+	for {
+		m.engine.HandleTime(m.now())
+		m.feed()
+		m.poll()
+		more := m.engine.Step()
+		if !more {
+			m.publishStatus()
+			if ready != nil && m.engine.Ready() {
+				close(ready)
+				ready = nil
+			}
+			if closing == nil && (m.engine.Err() != nil || m.drained()) {
+				return
+			}
+			if err := m.engine.Err(); err != nil {
+				m.stop(err)
+			}
+			timer.Reset(m.untilDeadline())
+		}
+		wait := timer.C
+		if more {
+			// There is more to apply: look at what happened meanwhile, do not wait.
+			select {
+			case d := <-m.written:
+				m.handleWritten(d)
+			default:
+			}
+			continue
+		}
+		select {
+		case <-m.wake:
+		case d := <-m.written:
+			m.handleWritten(d)
+		case s := <-m.saved:
+			m.engine.HandleSnapshotWritten(s.index, s.err)
+		case <-wait:
+		case <-closing:
+			closing = nil
+			deadline = time.After(m.cfg.CloseTimeout)
+		case <-deadline:
+			return
+		}
+	}
+}
+
+// feed hands the engine what publishers have brought, and tells those whose
+// publications were not taken in.
+func (m *Member) feed() {
+	for {
+		room, partial := m.engine.Wants()
+		freed := m.engine.Freed()
+		var refuse error
+		switch {
+		case m.engine.Err() != nil:
+			refuse = broker.ErrStopped
+		case m.engine.NoQuorum():
+			refuse = broker.ErrNoQuorum
+		}
+		m.mu.Lock()
+		m.queue.Release(freed)
+		if !m.closed {
+			m.queue.Refuse(refuse)
+		}
+		told := m.refused
+		m.refused = nil
+		var b *engine.Batch
+		if room {
+			b = m.queue.Take(partial)
+		}
+		m.hungry = b == nil && room && partial
+		m.mu.Unlock()
+		for _, r := range told {
+			r.done(stream.Place{}, r.err)
+		}
+		if b == nil {
+			return
+		}
+		m.engine.Propose(b)
+	}
+}
+
+// poll hands out what the engine wants done. Neither channel can be full: there
+// is at most one of each kind under way.
+func (m *Member) poll() {
+	if w, ok := m.engine.PollWrite(); ok {
+		m.toDisk <- diskWork{write: w}
+	}
+	if base, ok := m.engine.PollCompact(); ok {
+		m.toDisk <- diskWork{compact: base}
+	}
+	if s, ok := m.engine.PollSnapshot(); ok {
+		m.toHouse <- s
+	}
+	m.engine.PollMessages() // a member of one has nobody to send them to
+}
+
+func (m *Member) handleWritten(d diskDone) {
+	if d.compact {
+		if d.err != nil {
+			m.cfg.Log.Warn().Err(d.err).Msg("could not make the log shorter")
+		}
+		m.engine.HandleCompacted(d.err)
+		return
+	}
+	m.engine.HandleWritten(d.err)
+}
+
+func (m *Member) observe(b *engine.Batch) {
+	m.metrics.commit.Observe((m.mono() - b.Opened).Seconds())
+}
+
+func (m *Member) untilDeadline() time.Duration {
+	if at, ok := m.engine.Deadline(); ok {
+		return max(at-m.mono(), 0)
+	}
+	return time.Hour
+}
+
+func (m *Member) publishStatus() {
+	s := m.engine.Status()
+	m.mu.Lock()
+	m.status.Status = s
+	m.mu.Unlock()
+}
+
+// drained reports whether everything that was taken in was answered.
+func (m *Member) drained() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.queue.Empty() && len(m.refused) == 0 && m.status.Waiting == 0
+}
+
+// stop notes why the member stopped by itself.
+func (m *Member) stop(err error) {
+	m.mu.Lock()
+	first := m.err == nil
+	if first {
+		m.err = err
+	}
+	m.mu.Unlock()
+	if first {
+		m.cfg.Log.Error().Err(err).Msg("member stopped: it confirms nothing more")
+		close(m.stopped)
+	}
+}
+
+// end answers everybody who still waits, and ends the other goroutines.
+func (m *Member) end() {
+	m.engine.Stop()
+	m.feed()
+	m.mu.Lock()
+	m.ended = true
+	told := m.refused
+	m.refused = nil
+	m.mu.Unlock()
+	for _, r := range told {
+		r.done(stream.Place{}, r.err)
+	}
+	close(m.halt)
+}
