@@ -19,9 +19,9 @@ import (
 // first and last are the segments that must exist, offset lies in the last. last
 // is zero while a log is being created.
 //
-// Slots are written in turn. If one cannot be read, the log must hold at least
-// one batch more than the other one says: no more can have been confirmed, and a
-// slot that was torn by a crash was written after its batch was synced.
+// Slots are written in turn, each whole or not at all, since it lies within a
+// sector. If one cannot be read, it is damaged, and it said at most one batch more
+// than the other one: the log must hold that batch.
 const (
 	guardName  = "guard"
 	guardMagic = "NACKGRD\n"

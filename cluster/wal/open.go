@@ -166,7 +166,7 @@ func (r *recovery) run() (err error) {
 func (r *recovery) expected() (segs []uint64, err error) {
 	g := r.guard
 	last := g.last
-	if _, ok := slices.BinarySearch(r.found.segments, last+1); ok && r.torn {
+	if _, ok := slices.BinarySearch(r.found.segments, last+1); ok && r.torn && last > 0 {
 		last++ // the slot that cannot be read may have asked for it
 	}
 	for _, n := range r.found.segments {
@@ -184,8 +184,8 @@ func (r *recovery) expected() (segs []uint64, err error) {
 			segs = append(segs, n)
 		}
 	}
-	if g.last == 0 && len(segs) == 0 {
-		return nil, ErrNoLog
+	if last == 0 {
+		return nil, ErrNoLog // the second slot ever written would say more
 	}
 	for i, n := 0, g.first; n <= last; i, n = i+1, n+1 {
 		if i == len(segs) || segs[i] != n {
@@ -447,26 +447,22 @@ func (r *recovery) settle() error {
 }
 
 // renew makes the guard say what was found, durably: first in the slot that does
-// not hold the best that is known.
+// not hold the best that is known. Also if it says so already, since like the log's
+// end it may never have reached the disk.
 func (r *recovery) renew() error {
-	g := r.Log.guard()
 	if r.torn {
 		r.report.Guard = "one slot was unreadable and was written again"
 	}
-	if r.torn || g.number != r.guard.number {
-		b := g.encode(r.cfg)
-		for _, slot := range []int64{int64(r.guard.number+1) % 2, int64(r.guard.number % 2)} {
-			if _, err := r.guardFile.WriteAt(b, slot*guardSlot); err != nil {
-				return fmt.Errorf("wal: %w", err)
-			}
-			if err := r.guardFile.Sync(); err != nil {
-				return fmt.Errorf("wal: %w", err)
-			}
+	g := r.Log.guard()
+	b := g.encode(r.cfg)
+	for _, slot := range []uint64{(r.guard.number + 1) % 2, r.guard.number % 2} {
+		_, err := r.guardFile.WriteAt(b, int64(slot)*guardSlot)
+		if err == nil {
+			err = r.guardFile.Sync()
 		}
-		return nil
-	}
-	if err := r.guardFile.Sync(); err != nil {
-		return fmt.Errorf("wal: %w", err)
+		if err != nil {
+			return fmt.Errorf("wal: %w", err)
+		}
 	}
 	return nil
 }
