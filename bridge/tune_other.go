@@ -1,0 +1,10 @@
+//go:build !linux
+
+package bridge
+
+import (
+	"net"
+	"time"
+)
+
+func tune(*net.TCPConn, time.Duration) {}
