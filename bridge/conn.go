@@ -26,12 +26,12 @@ const (
 // On plain TCP flush is one write(2). TLS and WebSocket cannot write without
 // waiting, so there every flush is a burst.
 type conn struct {
-	nc    net.Conn
-	raw   syscall.RawConn // nil: TLS, WebSocket
-	limit int             // bytes that deliveries may fill
-	stuck time.Duration   // a peer that takes nothing for so long is cut off
-	acker *acker          // flushes for those who complete acknowledgements
-	onRun func()          // called when a burst ended and wantRoom was set; does not block
+	nc     net.Conn
+	raw    syscall.RawConn // nil: TLS, WebSocket
+	limit  int             // bytes that deliveries may fill
+	stuck  time.Duration   // a peer that takes nothing for so long is cut off
+	acker  *acker          // flushes for those who complete acknowledgements
+	onRoom func()          // called, also under mu, when there is room and wantRoom was set; does not block
 
 	wg sync.WaitGroup // the burst's goroutine
 
@@ -48,6 +48,7 @@ type conn struct {
 	acks     ackQueue
 	inAcks   []inAck // what the client acknowledged and the loop has not seen
 	wantAcks bool    // the loop waits for them
+	greeted  byte    // the version of a client whose CONNECT was answered with success
 }
 
 func newConn(nc net.Conn, limit int, stuck time.Duration, a *acker) *conn {
@@ -142,6 +143,10 @@ func (c *conn) flushLocked() {
 		}
 		if n == len(c.buf) {
 			c.release()
+			if c.wantRoom {
+				c.wantRoom = false
+				c.onRoom()
+			}
 			return
 		}
 		c.buf = c.buf[:copy(c.buf, c.buf[n:])]
@@ -163,12 +168,15 @@ func (c *conn) drain() {
 			c.release()
 			if c.closing {
 				c.kickLocked()
+			} else {
+				// A deadline that passes later would fail the next tryWrite.
+				_ = c.nc.SetWriteDeadline(time.Time{})
 			}
 			call := c.wantRoom
 			c.wantRoom = false
 			c.mu.Unlock()
-			if call && c.onRun != nil {
-				c.onRun()
+			if call {
+				c.onRoom()
 			}
 			return
 		}

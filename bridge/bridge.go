@@ -1,0 +1,184 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/rs/zerolog"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// Config says what a Bridge serves and within which limits. The zero value of a
+// limit means its default.
+type Config struct {
+	Broker     *broker.Broker
+	Publisher  broker.Publisher
+	Log        zerolog.Logger
+	Metrics    *metrics.Set
+	Authorizer Authorizer // nil: everybody may do everything
+
+	MaxConnections   int           // 100,000; beyond it a connection is closed as it comes
+	MaxSessions      int           // 1,000,000, connected and offline
+	MaxSubscriptions int           // 10,000 of one session
+	MaxPacket        int           // 1 MiB, of a packet that a client sends
+	ReceiveMaximum   int           // 1,024 publications of an MQTT 5 client without acknowledgement
+	Window           int           // 256 deliveries to a client that does not say how many it takes
+	Buffer           int           // 1 MiB of deliveries that a connection has not taken
+	TopicAliasMax    int           // 32, of an MQTT 5 publisher
+	MaxKeepAlive     time.Duration // no limit; else an MQTT 5 client is told so
+	ConnectTimeout   time.Duration // 10 s from accepting a connection to its CONNECT
+	StuckTimeout     time.Duration // 30 s in which a peer takes no byte
+	SessionExpiry    time.Duration // 7 days, the longest that a session outlives its connection
+	Origins          []string      // hosts whose pages may open a WebSocket, beside our own
+}
+
+func (c *Config) setDefaults() {
+	c.MaxConnections = cmpOr(c.MaxConnections, 100_000)
+	c.MaxSessions = cmpOr(c.MaxSessions, 1_000_000)
+	c.MaxSubscriptions = cmpOr(c.MaxSubscriptions, 10_000)
+	c.MaxPacket = cmpOr(c.MaxPacket, 1<<20)
+	c.ReceiveMaximum = cmpOr(c.ReceiveMaximum, 1024)
+	c.Window = cmpOr(c.Window, 256)
+	c.Buffer = cmpOr(c.Buffer, 1<<20)
+	c.TopicAliasMax = cmpOr(c.TopicAliasMax, 32)
+	c.ConnectTimeout = cmpOr(c.ConnectTimeout, 10*time.Second)
+	c.StuckTimeout = cmpOr(c.StuckTimeout, 30*time.Second)
+	c.SessionExpiry = cmpOr(c.SessionExpiry, 7*24*time.Hour)
+	if c.Authorizer == nil {
+		c.Authorizer = allowAll{}
+	}
+}
+
+func cmpOr[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Validate checks the limits.
+func (c *Config) Validate() error {
+	switch {
+	case c.Broker == nil || c.Publisher == nil || c.Metrics == nil:
+		return errors.New("bridge: Broker, Publisher and Metrics must be set")
+	case c.ReceiveMaximum < 0 || c.ReceiveMaximum > 65535:
+		return errors.New("bridge: ReceiveMaximum must be 1 to 65535")
+	case c.Window < 0 || c.Window > maxSpan:
+		return errors.New("bridge: Window must be 1 to 16384")
+	case c.TopicAliasMax < 0 || c.TopicAliasMax > 65535:
+		return errors.New("bridge: TopicAliasMax must be 1 to 65535")
+	case c.MaxPacket != 0 && c.MaxPacket < 1024 || c.MaxPacket > stream.MaxItemBytes:
+		return errors.New("bridge: MaxPacket must be 1 KiB to 16 MiB")
+	}
+	return nil
+}
+
+// An Identity is a client as an Authorizer sees it.
+type Identity struct {
+	ClientID string
+	Username string
+	Remote   net.Addr
+}
+
+// An Authorizer decides what a client may do. It is called on the connections'
+// goroutines, several at a time.
+type Authorizer interface {
+	Connect(id Identity, password []byte) bool
+	Publish(id Identity, s stream.Subject) bool
+	Subscribe(id Identity, f stream.Filter) bool
+}
+
+type allowAll struct{}
+
+func (allowAll) Connect(Identity, []byte) bool          { return true }
+func (allowAll) Publish(Identity, stream.Subject) bool  { return true }
+func (allowAll) Subscribe(Identity, stream.Filter) bool { return true }
+
+// A Bridge serves MQTT clients. Its methods may be called from any goroutine.
+type Bridge struct {
+	cfg    Config
+	meters meters
+	loop   *loop
+	acker  *acker
+	wg     sync.WaitGroup // of connections and accept loops
+
+	mu        sync.Mutex
+	closing   bool
+	listeners map[net.Listener]bool
+	clients   map[*client]bool
+	byID      map[string]*client // the connection that has a client id
+}
+
+// New starts a Bridge, which serves nobody until Serve or WebSocket is used.
+func New(cfg Config) (*Bridge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	b := &Bridge{
+		cfg:       cfg,
+		meters:    newMeters(cfg.Metrics),
+		acker:     newAcker(),
+		listeners: map[net.Listener]bool{},
+		clients:   map[*client]bool{},
+		byID:      map[string]*client{},
+	}
+	b.loop = newLoop(b)
+	return b, nil
+}
+
+// Drain takes no more connections, tells the clients that the server is shutting
+// down, and waits until they are gone or ctx ends. Close comes after it.
+func (b *Bridge) Drain(ctx context.Context) error {
+	b.stopListening()
+	b.mu.Lock()
+	for c := range b.clients {
+		c.shut(c.disconnectPacket(packets.ErrServerShuttingDown), nil)
+	}
+	b.mu.Unlock()
+	gone := make(chan struct{})
+	go func() { b.wg.Wait(); close(gone) }()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close drains and stops. It waits for every goroutine of b; Publisher must
+// still answer meanwhile. Closing twice is a no-op.
+func (b *Bridge) Close() error {
+	b.mu.Lock()
+	was := b.closing
+	b.mu.Unlock()
+	_ = b.Drain(context.Background())
+	if was {
+		<-b.loop.stopped
+		return nil
+	}
+	b.loop.close()
+	b.acker.close()
+	return nil
+}
+
+func (b *Bridge) stopListening() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closing = true
+	for ln := range b.listeners {
+		_ = ln.Close()
+	}
+}
+
+// WebSocket gives the handler for MQTT over WebSocket, to be mounted at /mqtt.
+func (b *Bridge) WebSocket() http.Handler { return http.HandlerFunc(b.serveWebSocket) }

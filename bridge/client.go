@@ -1,0 +1,190 @@
+package bridge
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A client is one connection, and its reader's goroutine. Fields without a note
+// belong to that goroutine, and to the loop from attach to detach when the
+// reader waits for it.
+type client struct {
+	*conn
+	b    *Bridge
+	in   packetReader
+	gone chan struct{} // closed when the session is detached and the client id free
+
+	// Set by CONNECT, then read only.
+	who       Identity
+	version   byte // 3: MQTT 3.1, 4: 3.1.1, 5
+	origin    stream.PublisherID
+	session   *session
+	maxPacket int // that the client takes; 0: any
+	window    int // deliveries that it takes without acknowledgement
+	keepAlive time.Duration
+
+	named   bool // it has its client id's entry in Bridge.byID
+	expiry  uint32
+	will    *will
+	armed   time.Time // when the read deadline was set
+	aliases map[uint16]stream.Subject
+	last    stream.Subject // of the last publication; most clients have few
+
+	touched bool // in the loop's list of connections to flush; the loop's
+}
+
+func newClient(b *Bridge, nc net.Conn) *client {
+	c := &client{
+		conn: newConn(nc, b.cfg.Buffer, b.cfg.StuckTimeout, b.acker),
+		b:    b,
+		gone: make(chan struct{}),
+	}
+	c.onRoom = func() { b.loop.in.stir(c) }
+	c.in = packetReader{br: bufio.NewReaderSize(c.conn, 2048), max: b.cfg.MaxPacket}
+	return c
+}
+
+// errGoodbye is the orderly end of a connection: the client's DISCONNECT.
+var errGoodbye = errors.New("bridge: goodbye")
+
+// serve runs the connection until it ends. A protocol error is told to an MQTT 5
+// client; an older one sees the connection close (MQTT 5, 4.13; 3.1.1, 4.8).
+func (c *client) serve() {
+	c.deadline(time.Now().Add(c.b.cfg.ConnectTimeout))
+	err := c.connect()
+	for err == nil {
+		c.arm()
+		var pk *packets.Packet
+		if pk, err = c.in.next(c.version); err == nil {
+			err = c.handle(pk)
+		}
+	}
+	if _, ours := c.cause(); ours || err == errGoodbye {
+		return
+	}
+	var code packets.Code
+	switch {
+	case errors.As(err, &code):
+		c.shut(c.disconnectPacket(code), err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.session != nil:
+		c.shut(c.disconnectPacket(packets.ErrKeepAliveTimeout), err)
+	}
+}
+
+// arm sets the read deadline to one and a half keep-alives (MQTT 5, 3.1.2-22),
+// now and then rather than for every packet.
+func (c *client) arm() {
+	if c.keepAlive == 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(c.armed) > c.keepAlive/8 {
+		c.armed = now
+		c.deadline(now.Add(c.keepAlive + c.keepAlive/2 + c.keepAlive/8))
+	}
+}
+
+// handle does what one packet asks for. An error ends the connection; a
+// packets.Code is the reason that an MQTT 5 client is told.
+func (c *client) handle(pk *packets.Packet) error {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return c.publish(pk)
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		return c.feedback(pk)
+	case packets.Pubrel:
+		return c.release(pk)
+	case packets.Subscribe:
+		return c.subscribe(pk)
+	case packets.Unsubscribe:
+		return c.unsubscribe(pk)
+	case packets.Pingreq:
+		c.write([]byte{packets.Pingresp << 4, 0})
+		return nil
+	case packets.Disconnect:
+		return c.disconnect(pk)
+	case packets.Connect:
+		return packets.ErrProtocolViolationSecondConnect
+	case packets.Auth:
+		return packets.ErrProtocolViolation // CONNECT named no method: see connect
+	}
+	return packets.ErrProtocolViolation // a packet that only servers send
+}
+
+// feedback counts an acknowledgement of a delivery and hands it to the loop.
+func (c *client) feedback(pk *packets.Packet) error {
+	size := float64(pk.FixedHeader.Remaining + 1 + varintLen(pk.FixedHeader.Remaining))
+	m := &c.b.meters
+	switch pk.FixedHeader.Type {
+	case packets.Puback:
+		m.pubackPackets.Inc()
+		m.pubackBytes.Add(size)
+	case packets.Pubrec:
+		m.pubrecPackets.Inc()
+		m.pubrecBytes.Add(size)
+	case packets.Pubcomp:
+		m.pubcompPackets.Inc()
+		m.pubcompBytes.Add(size)
+	}
+	if pk.PacketID == 0 {
+		return packets.ErrProtocolViolationNoPacketID
+	}
+	c.acknowledged(inAck{id: pk.PacketID, typ: pk.FixedHeader.Type, code: pk.ReasonCode}, pk.FixedHeader.Type == packets.Pubrec)
+	return nil
+}
+
+// disconnect ends the connection. Only reason 0 makes the will go (MQTT 5,
+// 3.14.4-3); a client older than 5 knows no other.
+func (c *client) disconnect(pk *packets.Packet) error {
+	if pk.Properties.SessionExpiryIntervalFlag {
+		if c.expiry == 0 && pk.Properties.SessionExpiryInterval > 0 {
+			return packets.ErrProtocolViolationZeroNonZeroExpiry
+		}
+		c.expiry = c.b.capExpiry(pk.Properties.SessionExpiryInterval)
+	}
+	if pk.ReasonCode == 0 {
+		c.will = nil
+	}
+	return errGoodbye
+}
+
+// disconnectPacket gives a DISCONNECT for an MQTT 5 client that knows that it is
+// connected; nothing for any other.
+func (c *client) disconnectPacket(code packets.Code) []byte {
+	c.mu.Lock()
+	v5 := c.greeted == 5
+	c.mu.Unlock()
+	if !v5 {
+		return nil
+	}
+	pk := packets.Packet{ProtocolVersion: 5, ReasonCode: code.Code,
+		FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
+		Properties:  packets.Properties{ReasonString: code.Reason}}
+	if c.maxPacket > 0 && c.maxPacket < 8+len(code.Reason) {
+		pk.Properties.ReasonString = ""
+	}
+	var buf bytes.Buffer
+	_ = pk.DisconnectEncode(&buf)
+	return buf.Bytes()
+}
+
+// leave is the end of a connection's place in the house: the session goes
+// offline or ends, the will is decided, the client id is free.
+func (c *client) leave() {
+	if c.session != nil {
+		c.b.loop.do(func() { c.b.loop.detach(c) })
+	}
+	if c.named {
+		c.b.mu.Lock()
+		delete(c.b.byID, c.who.ClientID)
+		c.b.mu.Unlock()
+	}
+	close(c.gone)
+}

@@ -1,0 +1,220 @@
+package bridge
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A frame is a PUBLISH ready to be copied into a connection's buffer.
+type frame struct {
+	bytes []byte
+	at    int // where the packet id goes; 0: there is none
+}
+
+// A message is one on its way out, with the frames that its receivers share. A
+// frame is made when the first receiver needs it. Messages belong to the loop
+// and are used again; the frames' bytes keep their capacity.
+type message struct {
+	stream.Message
+	props   stream.Props // of Message.Props
+	parsed  bool
+	expired bool
+	left    uint32 // seconds that are left of its life; 0: for ever
+	frames  [2][3][2]frame
+}
+
+// reset begins anew with m at the time now, Unix milliseconds.
+func (m *message) reset(of stream.Message, now int64) {
+	m.Message = of
+	m.parsed = false
+	m.expired = of.ExpiredAt(now)
+	m.left = 0
+	if of.Expiry != 0 {
+		// At least a second, since 0 stands for no expiry here.
+		m.left = uint32(max(1, (of.Time+int64(of.Expiry)*1000-now)/1000))
+	}
+	for v := range m.frames {
+		for q := range m.frames[v] {
+			for r := range m.frames[v][q] {
+				m.frames[v][q][r].bytes = m.frames[v][q][r].bytes[:0]
+			}
+		}
+	}
+}
+
+// shared gives the frame for receivers of one version, QoS and retain bit who
+// need nothing of their own in it.
+func (m *message) shared(v5 bool, qos byte, retain bool) *frame {
+	f := &m.frames[b2i(v5)][qos][b2i(retain)]
+	if len(f.bytes) == 0 {
+		m.encode(f, v5, qos, retain, own{})
+	}
+	return f
+}
+
+// own is what one delivery has of its own.
+type own struct {
+	dup  bool
+	ids  []uint32 // subscription identifiers
+	lost string   // value of the user property lostKey, if not empty
+}
+
+func (o *own) none() bool { return !o.dup && len(o.ids) == 0 && o.lost == "" }
+
+// lostKey is the user property that tells an MQTT 5 client that it missed
+// messages which the log's cache no longer held. Its value is the range of the
+// log, FROM-TO, both inclusive.
+const lostKey = "nackmq-lost"
+
+// encode writes the PUBLISH into f, using f's capacity.
+func (m *message) encode(f *frame, v5 bool, qos byte, retain bool, o own) {
+	topic := m.Subject[1:]
+	n := 2 + len(topic) + len(m.Payload)
+	if qos > 0 {
+		n += 2
+	}
+	var props int
+	if v5 {
+		m.parse()
+		props = m.propsLen(&o)
+		n += varintLen(props) + props
+	}
+	first := byte(packets.Publish<<4) | qos<<1 | byte(b2i(retain))
+	if o.dup {
+		first |= 1 << 3
+	}
+	b := append(f.bytes[:0], first)
+	b = appendVarint(b, n)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(topic)))
+	b = append(b, topic...)
+	f.at = 0
+	if qos > 0 {
+		f.at = len(b)
+		b = append(b, 0, 0)
+	}
+	if v5 {
+		b = appendVarint(b, props)
+		b = m.appendProps(b, &o)
+	}
+	f.bytes = append(b, m.Payload...)
+}
+
+// parse reads the properties, once a message. What another version of NackMQ
+// wrote and this one cannot read is left out, and so is what a native publisher
+// said in more bytes than MQTT can count.
+func (m *message) parse() {
+	if m.parsed {
+		return
+	}
+	m.parsed = true
+	p, _ := stream.ParseProps(m.Props)
+	const most = 1<<16 - 1
+	if len(p.ContentType) > most {
+		p.ContentType = ""
+	}
+	if len(p.CorrelationData) > most {
+		p.CorrelationData = nil
+	}
+	p.User = slices.DeleteFunc(p.User, func(u stream.UserProperty) bool {
+		return len(u.Key) > most || len(u.Value) > most
+	})
+	m.props = p
+}
+
+func (m *message) propsLen(o *own) int {
+	p := &m.props
+	n := 0
+	if p.PayloadFormat != stream.FormatUnsaid {
+		n += 2
+	}
+	if m.left > 0 {
+		n += 5
+	}
+	if p.ContentType != "" {
+		n += 3 + len(p.ContentType)
+	}
+	if p.ResponseSubject != "" {
+		n += 3 + len(p.ResponseSubject) - 1
+	}
+	if len(p.CorrelationData) > 0 {
+		n += 3 + len(p.CorrelationData)
+	}
+	for _, id := range o.ids {
+		n += 1 + varintLen(int(id))
+	}
+	for _, u := range p.User {
+		n += 5 + len(u.Key) + len(u.Value)
+	}
+	if o.lost != "" {
+		n += 5 + len(lostKey) + len(o.lost)
+	}
+	return n
+}
+
+func (m *message) appendProps(b []byte, o *own) []byte {
+	p := &m.props
+	if p.PayloadFormat != stream.FormatUnsaid {
+		b = append(b, packets.PropPayloadFormat, byte(p.PayloadFormat-stream.FormatBytes))
+	}
+	if m.left > 0 {
+		b = append(b, packets.PropMessageExpiryInterval)
+		b = binary.BigEndian.AppendUint32(b, m.left)
+	}
+	if p.ContentType != "" {
+		b = appendString(append(b, packets.PropContentType), p.ContentType)
+	}
+	if p.ResponseSubject != "" {
+		b = appendString(append(b, packets.PropResponseTopic), topicOf(p.ResponseSubject))
+	}
+	if len(p.CorrelationData) > 0 {
+		b = append(b, packets.PropCorrelationData)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(p.CorrelationData)))
+		b = append(b, p.CorrelationData...)
+	}
+	for _, id := range o.ids {
+		b = appendVarint(append(b, packets.PropSubscriptionIdentifier), int(id))
+	}
+	for _, u := range p.User {
+		b = appendString(append(b, packets.PropUser), u.Key)
+		b = appendString(b, u.Value)
+	}
+	if o.lost != "" {
+		b = appendString(append(b, packets.PropUser), lostKey)
+		b = appendString(b, o.lost)
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
+	return append(b, s...)
+}
+
+// appendVarint appends a variable byte integer (MQTT 5, 1.5.5).
+func appendVarint(b []byte, n int) []byte {
+	for n >= 0x80 {
+		b = append(b, byte(n)|0x80)
+		n >>= 7
+	}
+	return append(b, byte(n))
+}
+
+func varintLen(n int) int {
+	l := 1
+	for n >= 0x80 {
+		n >>= 7
+		l++
+	}
+	return l
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

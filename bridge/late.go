@@ -1,0 +1,232 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// catchUp serves the late sessions that are ready: what has to be sent again,
+// retained messages, then the log after their cursors. One read of the log
+// serves all sessions that want that stretch of it. It reports whether there is
+// more to do.
+func (l *loop) catchUp() (more bool) {
+	l.ready = slices.DeleteFunc(l.ready, func(s *session) bool {
+		s.listed = l.prepare(s)
+		return !s.listed
+	})
+	if len(l.ready) == 0 {
+		return false
+	}
+	from := l.cursor
+	for _, s := range l.ready {
+		from = min(from, s.cursor)
+	}
+	if from == l.cursor {
+		return true
+	}
+	msgs, err := l.b.cfg.Broker.ReadLog(from, l.lateBuf)
+	if errors.Is(err, broker.ErrLapped) {
+		tail := l.b.cfg.Broker.Tail()
+		for _, s := range l.ready {
+			if s.cursor < tail {
+				l.lose(s, s.cursor+1, tail)
+				s.cursor = tail
+			}
+		}
+		return true
+	}
+	end := from
+	for i := range msgs {
+		m := &msgs[i]
+		if m.Index > l.cursor {
+			break
+		}
+		end = m.Index
+		if set := l.index.match(m); len(set.targets) > 0 {
+			l.handLate(m, set)
+		}
+	}
+	clear(msgs)
+	for _, s := range l.ready {
+		if s.ready {
+			s.cursor = max(s.cursor, min(end, s.until()))
+		}
+	}
+	return true
+}
+
+// until gives the index up to which the session may read: that of its next
+// retained job, which comes before what is newer.
+func (s *session) until() stream.Index {
+	if len(s.jobs) > 0 {
+		return s.jobs[0].at
+	}
+	return ^stream.Index(0)
+}
+
+// prepare does what comes before reading the log, and reports whether the
+// session is still late and ready.
+func (l *loop) prepare(s *session) bool {
+	if s.client == nil || !s.late || !s.ready {
+		s.ready = false
+		return false
+	}
+	if s.ready = l.sendAgain(s) && l.runJobs(s); !s.ready {
+		return false
+	}
+	if s.cursor >= l.cursor && len(s.jobs) == 0 {
+		s.late, s.ready = false, false
+		for _, g := range s.groups {
+			l.serveWaiting(g)
+		}
+		return false
+	}
+	return true
+}
+
+func (l *loop) handLate(of *stream.Message, set *matchSet) {
+	m := &l.msg
+	fresh := false
+	for i := range set.targets {
+		t := &set.targets[i]
+		s := t.session
+		if !s.ready || s.cursor >= of.Index || s.until() < of.Index {
+			continue
+		}
+		// QoS 0 is not replayed to a session that was offline.
+		if min(t.qos, of.Flags.QoS()) == 0 && of.Index <= s.online {
+			continue
+		}
+		if !fresh {
+			m.reset(*of, l.now)
+			fresh = true
+		}
+		if !m.expired && !l.offer(t, m) {
+			s.ready, s.cursor = false, of.Index-1
+		}
+	}
+}
+
+// sendAgain sends what the session was sent on an earlier connection and did not
+// acknowledge, in its order (MQTT 5, 4.4.0-1). It reports false when there is no
+// room now.
+func (l *loop) sendAgain(s *session) bool {
+	for s.out.behind() {
+		e, ok := s.out.again()
+		if !ok {
+			if !s.out.behind() {
+				break
+			}
+			if !l.acknowledge(s, true) {
+				return false
+			}
+			continue
+		}
+		if e.state == sentReleased {
+			var b [5]byte
+			s.client.post(appendAck(b[:0], packets.Pubrel, e.id, 0))
+			l.touch(s.client)
+			s.out.sentAgain()
+			continue
+		}
+		var m stream.Message
+		if e.retained != nil {
+			m = *e.retained
+		} else if m, ok = l.at(e.index); !ok {
+			l.lose(s, e.index, e.index)
+			s.out.done(s.out.unsent)
+			continue
+		}
+		l.msg.reset(m, l.now)
+		o := own{dup: true, lost: s.lost}
+		if s.client.version == 5 {
+			o.ids = e.ids
+		}
+		l.msg.encode(&l.alone, s.client.version == 5, e.qos, e.retain, o)
+		if !s.client.deliver(l.alone.bytes, l.alone.at, e.id) {
+			return false
+		}
+		s.lost = ""
+		l.touch(s.client)
+		l.b.meters.deliveries.Inc()
+		s.out.sentAgain()
+	}
+	return true
+}
+
+// lose notes that the session will not get the messages from index first to
+// last, which the cache no longer holds.
+func (l *loop) lose(s *session, first, last stream.Index) {
+	l.b.meters.droppedTrimmed.Add(float64(last - first + 1))
+	l.b.meters.resumesReset.Inc()
+	if s.client != nil && s.client.version == 5 {
+		s.lost = fmt.Sprintf("%d-%d", first, last)
+	}
+	l.b.cfg.Log.Warn().Str("client", s.id).Uint64("first", uint64(first)).Uint64("last", uint64(last)).
+		Msg("session lost messages that the cache no longer holds")
+}
+
+// A retainedJob is a subscription's right to the retained messages that stood at
+// index at. Those that are newer come to it as ordinary messages.
+type retainedJob struct {
+	sub  *subscription
+	at   stream.Index
+	next stream.SubjectID
+	last bool             // next is the end
+	page []stream.Subject // found, not yet sent
+}
+
+// runJobs sends retained messages as long as there is room; false: there is none.
+// A page of subjects is looked at in one turn.
+func (l *loop) runJobs(s *session) bool {
+	for len(s.jobs) > 0 && s.cursor >= s.jobs[0].at {
+		j := s.jobs[0]
+		if s.subs[j.sub.name] != j.sub {
+			s.jobs = s.jobs[1:]
+			continue
+		}
+		for len(j.page) > 0 {
+			if !l.sendRetained(s, j, j.page[0]) {
+				return false
+			}
+			j.page = j.page[1:]
+		}
+		if j.last {
+			s.jobs = s.jobs[1:]
+			continue
+		}
+		j.page = nil
+		next, more := l.b.cfg.Broker.Subjects(j.sub.filter, j.next, func(name stream.Subject, t stream.Top) bool {
+			if t.Retained {
+				j.page = append(j.page, name)
+			}
+			return true
+		})
+		j.next, j.last = next, !more
+	}
+	if len(s.jobs) == 0 {
+		s.jobs = nil
+	}
+	return true
+}
+
+func (l *loop) sendRetained(s *session, j *retainedJob, name stream.Subject) bool {
+	m, ok := l.b.cfg.Broker.Retained(name)
+	if !ok || m.Index > j.at {
+		return true
+	}
+	if l.msg.reset(m, l.now); l.msg.expired {
+		return true
+	}
+	d := delivery{qos: min(j.sub.qos, m.Flags.QoS()), retain: true, kept: true}
+	if j.sub.id != 0 {
+		d.ids = []uint32{j.sub.id}
+	}
+	return l.send(s, &l.msg, d)
+}

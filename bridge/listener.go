@@ -1,0 +1,127 @@
+package bridge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Serve accepts connections from ln until ctx ends, Close is called or ln is
+// closed, and closes ln. A listener made by tls.NewListener serves TLS. An error
+// of Accept that is not the end is waited out: with no file descriptor left the
+// broker must still serve those who are connected.
+func (b *Bridge) Serve(ctx context.Context, ln net.Listener) error {
+	b.mu.Lock()
+	if b.closing {
+		b.mu.Unlock()
+		_ = ln.Close()
+		return net.ErrClosed
+	}
+	b.listeners[ln] = true
+	b.wg.Add(1)
+	b.mu.Unlock()
+	defer b.wg.Done()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer func() {
+		stop()
+		_ = ln.Close()
+		b.mu.Lock()
+		delete(b.listeners, ln)
+		b.mu.Unlock()
+	}()
+	for pause := time.Duration(0); ; {
+		nc, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			if pause == 0 {
+				b.cfg.Log.Error().Err(err).Msg("cannot accept mqtt connections, trying again")
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		pause = 0
+		c, ok := b.admit(nc)
+		if !ok {
+			continue
+		}
+		go func() {
+			defer b.wg.Done()
+			b.serveConn(c)
+		}()
+	}
+}
+
+// admit takes nc in, or closes it if there are too many or b is closing. The
+// caller owes b.wg a Done for one that was taken in.
+func (b *Bridge) admit(nc net.Conn) (*client, bool) {
+	var raw = nc
+	if tc, ok := nc.(*tls.Conn); ok {
+		raw = tc.NetConn()
+	}
+	if tc, ok := raw.(*net.TCPConn); ok {
+		tune(tc, b.cfg.StuckTimeout)
+	}
+	c := newClient(b, nc)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing || len(b.clients) >= b.cfg.MaxConnections {
+		_ = nc.Close()
+		return nil, false
+	}
+	b.clients[c] = true
+	b.wg.Add(1)
+	return c, true
+}
+
+// serveConn serves one connection to its end. Whatever happens in between, the
+// session is detached, the client id is free again and the socket is closed.
+func (b *Bridge) serveConn(c *client) {
+	defer func() {
+		b.mu.Lock()
+		delete(b.clients, c)
+		b.mu.Unlock()
+	}()
+	defer c.finish()
+	defer c.leave()
+	defer func() {
+		if p := recover(); p != nil {
+			b.cfg.Log.Error().Str("client", c.who.ClientID).Interface("panic", p).Bytes("stack", debug.Stack()).
+				Msg("a connection panicked and was closed")
+			c.shut(nil, errors.New("bridge: panic"))
+		}
+	}()
+	c.serve()
+}
+
+func (b *Bridge) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:   []string{"mqtt"},
+		OriginPatterns: b.cfg.Origins,
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	if ws.Subprotocol() != "mqtt" { // MQTT 5, 6.0.0-3
+		_ = ws.Close(websocket.StatusPolicyViolation, "ask for the subprotocol mqtt")
+		return
+	}
+	c, ok := b.admit(websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
+	if !ok {
+		return
+	}
+	defer b.wg.Done()
+	b.serveConn(c)
+}

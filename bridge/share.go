@@ -1,0 +1,58 @@
+package bridge
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A group is a shared subscription with its members that are connected to this
+// node. Each message goes to one of them, chosen from the message's place, or to
+// the next one that can take it: a slow member does not stall the group. What no
+// member can take waits as an index, in order, until one can. It belongs to the
+// loop.
+type group struct {
+	key     string
+	members []*subscription // by client id
+	waiting []stream.Index  // for a member with room, rising
+}
+
+// maxGroupWaiting bounds waiting; beyond it the oldest is dropped and counted.
+const maxGroupWaiting = 1 << 16
+
+func (g *group) add(s *subscription) {
+	i, _ := slices.BinarySearchFunc(g.members, s.session.id, func(m *subscription, id string) int {
+		return cmp.Compare(m.session.id, id)
+	})
+	g.members = slices.Insert(g.members, i, s)
+	s.session.groups = append(s.session.groups, g)
+}
+
+func (g *group) remove(s *subscription) {
+	drop := func(o *group) bool { return o == g }
+	g.members = slices.DeleteFunc(g.members, func(m *subscription) bool { return m == s })
+	s.session.groups = slices.DeleteFunc(s.session.groups, drop)
+}
+
+// pick gives the number of the member whose turn message i is. Mixing the bits
+// keeps it fair when subjects take turns in the log.
+func (g *group) pick(i stream.Index) int {
+	x := uint64(i) * 0x9e3779b97f4a7c15
+	x ^= x >> 32
+	return int(x * 0xd6e8feb86659fd93 >> 33 % uint64(len(g.members)))
+}
+
+// keep lets message i wait. It reports whether another one had to go.
+func (g *group) keep(i stream.Index) (dropped bool) {
+	at, found := slices.BinarySearch(g.waiting, i)
+	if found {
+		return false
+	}
+	g.waiting = slices.Insert(g.waiting, at, i)
+	if len(g.waiting) > maxGroupWaiting {
+		g.waiting = g.waiting[1:]
+		return true
+	}
+	return false
+}
