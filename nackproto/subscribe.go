@@ -14,8 +14,7 @@ const (
 	StartLive    StartKind = 0 // with the next message
 	StartLast    StartKind = 1 // with the last message of each subject
 	StartHistory StartKind = 2 // with the newest Count of each subject
-	StartAfter   StartKind = 3 // after Positions; other subjects live
-	StartIndex   StartKind = 4 // after Positions; other subjects after Index
+	StartIndex   StartKind = 3 // after Index
 )
 
 // A Mark is a position and the subject it belongs to.
@@ -24,13 +23,14 @@ type Mark struct {
 	Position stream.Position
 }
 
-// A Start says where a subscription begins. The zero Start is live.
+// A Start says where a subscription begins: the subjects in Marks after their
+// positions, all others as Kind says. The zero Start is live.
 type Start struct {
 	Kind    StartKind
 	Count   uint64           // StartHistory
 	Cluster stream.ClusterID // StartIndex: whose index it is
 	Index   stream.Index     // StartIndex
-	Marks   []Mark           // StartAfter, StartIndex
+	Marks   []Mark
 }
 
 // Subscribe asks for the messages of all subjects that a filter matches.
@@ -42,7 +42,7 @@ type Start struct {
 //	count    uvarint  history
 //	cluster  u64      index
 //	index    uvarint  index
-//	marks    uvarint count, that many (string subject, u64 epoch, uvarint seq); after, index
+//	marks    uvarint count, that many (string subject, u64 epoch, uvarint seq)
 type Subscribe struct {
 	Sub    uint64
 	Filter string // unchecked: the answer to a bad one is SUBSCRIBED
@@ -66,11 +66,8 @@ func (f *Subscribe) AppendTo(b []byte) []byte {
 	case StartIndex:
 		b = appendU64(b, uint64(f.Start.Cluster))
 		b = appendUvarint(b, uint64(f.Start.Index))
-		b = appendMarks(b, f.Start.Marks)
-	case StartAfter:
-		b = appendMarks(b, f.Start.Marks)
 	}
-	return end(b, start)
+	return end(appendMarks(b, f.Start.Marks), start)
 }
 
 func appendMarks(b []byte, ms []Mark) []byte {
@@ -99,12 +96,10 @@ func (f *Subscribe) decode(r *reader) {
 	case StartIndex:
 		f.Start.Cluster = stream.ClusterID(r.u64())
 		f.Start.Index = stream.Index(r.uvarint())
-		f.Start.Marks = r.marks()
-	case StartAfter:
-		f.Start.Marks = r.marks()
 	default:
 		r.fail("unknown start")
 	}
+	f.Start.Marks = r.marks()
 }
 
 func (r *reader) marks() []Mark {
@@ -131,19 +126,16 @@ func (f *Subscribe) String() string {
 
 // String gives the text form.
 func (s Start) String() string {
+	var t strings.Builder
 	switch s.Kind {
 	case StartLive:
-		return "live"
+		t.WriteString("live")
 	case StartLast:
-		return "last"
+		t.WriteString("last")
 	case StartHistory:
-		return fmt.Sprintf("history:%d", s.Count)
-	}
-	var t strings.Builder
-	if s.Kind == StartIndex {
+		fmt.Fprintf(&t, "history:%d", s.Count)
+	case StartIndex:
 		fmt.Fprintf(&t, "index:%016x:%d", uint64(s.Cluster), s.Index)
-	} else {
-		t.WriteString("after")
 	}
 	for _, m := range s.Marks {
 		fmt.Fprintf(&t, " %q@%v", string(m.Subject), m.Position)
