@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var seeds = flag.Int("wal.seeds", 300, "how many seeds the random tests run")
+var seeds = flag.Int("wal.seeds", 100, "how many seeds the random tests run")
 
 // model is what a log must hold.
 type model struct {
@@ -139,7 +139,9 @@ func (s *story) step() error {
 			es = append(es, Entry{Index: lo + i, Term: s.term, Kind: uint8(s.r.IntN(3)), Data: b})
 		}
 		if s.r.IntN(50) == 0 {
-			es = append(es, Entry{Index: lo + uint64(len(es)), Term: s.term, Data: make([]byte, 150<<10)})
+			for range 3 { // a batch of several frames
+				es = append(es, Entry{Index: lo + uint64(len(es)), Term: s.term, Data: make([]byte, 40<<10)})
+			}
 		}
 		next = next.append(st, es)
 		err = s.l.Append(st, es)

@@ -125,7 +125,10 @@ type reader struct {
 
 // bytes returns n bytes at off, fewer at the end.
 func (r *reader) bytes(off int64, n int) ([]byte, error) {
-	n = int(max(0, min(int64(n), r.end-off)))
+	if off >= r.end {
+		return nil, nil
+	}
+	n = int(min(int64(n), r.end-off))
 	if at := off - r.off; at >= 0 && at+int64(n) <= int64(len(r.buf)) {
 		return r.buf[at : at+int64(n) : at+int64(n)], nil
 	}
