@@ -50,9 +50,10 @@ type dataDir struct {
 // and counts this start.
 func openDataDir(c *Config) (d *dataDir, fresh bool, err error) {
 	d = &dataDir{path: c.DataDir}
+	held := d // a return that fails sets d to nil
 	defer func() {
 		if err != nil {
-			d.close()
+			held.close()
 		}
 	}()
 	if err := d.takeLock(); err != nil {
