@@ -112,7 +112,8 @@ type Bridge struct {
 	wg     sync.WaitGroup // of connections and accept loops
 
 	mu        sync.Mutex
-	closing   bool
+	closing   bool // Drain has begun
+	closed    bool // Close has begun
 	listeners map[net.Listener]bool
 	clients   map[*client]bool
 	byID      map[string]*client // the connection that has a client id
@@ -159,7 +160,8 @@ func (b *Bridge) Drain(ctx context.Context) error {
 // still answer meanwhile. Closing twice is a no-op.
 func (b *Bridge) Close() error {
 	b.mu.Lock()
-	was := b.closing
+	was := b.closed
+	b.closed = true
 	b.mu.Unlock()
 	_ = b.Drain(context.Background())
 	if was {
