@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nackmq/nackmq/internal/config"
+)
+
+// A verdict is what a check says of its object.
+type verdict string
+
+const (
+	ok   verdict = "ok"
+	warn verdict = "warn" // it works; read what it says before the load comes
+	fail verdict = "fail" // it does not work
+)
+
+// A finding is one line of the doctor's.
+type finding struct {
+	verdict verdict
+	object  string
+	text    string // what was found and, unless all is well, what to do
+}
+
+func found(v verdict, object, format string, args ...any) finding {
+	return finding{v, object, fmt.Sprintf(format, args...)}
+}
+
+// A patient is what the checks look at.
+type patient struct {
+	cfg  config.Config
+	self build
+	node *nodeStatus // of the node that runs on this configuration's HTTP address; nil if none does
+	why  error       // why node is nil
+}
+
+func doctorCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "check this machine and the node that runs on it",
+		Long: `Checks what a node with this configuration needs of the machine, and the node itself if
+one runs: open files, the data directory, memory, the clock, the ports, the version and
+whether it is ready. Each line is ok, warn or fail, with what to do.
+
+Takes the flags, variables and file that serve takes. Exit code 1 if anything failed.`,
+		Example: `  nackmq doctor
+  nackmq doctor --config nackmq.yaml
+  nackmq doctor --data-dir /var/lib/nackmq`,
+		Args: arguments(0, 0, ""),
+	}
+	s := addSettings(cmd, environ)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, _, err := s.load()
+		if err != nil {
+			return err
+		}
+		return examine(cmd.Context(), cfg, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// examine runs every check and prints its findings.
+func examine(ctx context.Context, cfg config.Config, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	p := &patient{cfg: cfg, self: thisBuild()}
+	p.node, p.why = askNode(ctx, cfg.HTTP)
+	failed := 0
+	for _, check := range []func(context.Context, *patient) []finding{
+		checkFiles, checkDataDir, checkMemory, checkClock, checkPorts, checkNode,
+	} {
+		for _, f := range check(ctx, p) {
+			if f.verdict == fail {
+				failed++
+			}
+			if _, err := fmt.Fprintf(out, "%-5s %-10s %s\n", f.verdict, f.object, f.text); err != nil {
+				return err
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("doctor: %d of the checks failed", failed)
+	}
+	return nil
+}
