@@ -80,8 +80,7 @@ func (m *Member) feed() {
 		if !m.closed {
 			m.queue.Refuse(refuse)
 		}
-		told := m.refused
-		m.refused = nil
+		told := m.queue.Refused()
 		var b *engine.Batch
 		if room {
 			b = m.queue.Take(partial)
@@ -89,12 +88,13 @@ func (m *Member) feed() {
 		m.hungry = b == nil && room && partial
 		m.mu.Unlock()
 		for _, r := range told {
-			r.done(stream.Place{}, r.err)
+			r.Done(stream.Place{}, r.Err)
 		}
-		if b == nil {
+		if b != nil {
+			m.engine.Propose(b)
+		} else if len(told) == 0 {
 			return
 		}
-		m.engine.Propose(b)
 	}
 }
 
@@ -146,7 +146,7 @@ func (m *Member) publishStatus() {
 func (m *Member) drained() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.queue.Empty() && len(m.refused) == 0 && m.status.Waiting == 0
+	return m.queue.Empty() && m.status.Waiting == 0
 }
 
 // stop notes why the member stopped by itself.
@@ -169,11 +169,10 @@ func (m *Member) end() {
 	m.feed()
 	m.mu.Lock()
 	m.ended = true
-	told := m.refused
-	m.refused = nil
+	told := m.queue.Refused()
 	m.mu.Unlock()
 	for _, r := range told {
-		r.done(stream.Place{}, r.err)
+		r.Done(stream.Place{}, r.Err)
 	}
 	close(m.halt)
 }

@@ -33,19 +33,13 @@ type Member struct {
 	wg      sync.WaitGroup
 	halt    chan struct{} // ends disk and house
 
-	mu      sync.Mutex
-	queue   *engine.Queue
-	refused []refused // Add did not take them; the loop tells them
-	hungry  bool      // the loop wants whatever comes next
-	ended   bool      // the loop is gone
-	closed  bool
-	err     error // why the member stopped
-	status  Status
-}
-
-type refused struct {
-	done func(stream.Place, error)
-	err  error
+	mu     sync.Mutex
+	queue  *engine.Queue
+	hungry bool // the loop wants whatever comes next
+	ended  bool // the loop is gone
+	closed bool
+	err    error // why the member stopped
+	status Status
 }
 
 // Status tells how a member stands.
@@ -61,16 +55,12 @@ var _ broker.Publisher = (*Member)(nil)
 // Publish implements broker.Publisher. It copies it.
 func (m *Member) Publish(it stream.Item, done func(stream.Place, error)) {
 	m.mu.Lock()
-	full, err := m.queue.Add(&it, done, m.mono())
-	if err != nil {
-		if m.ended {
-			m.mu.Unlock()
-			go done(stream.Place{}, err) // there is nobody left who could call it
-			return
-		}
-		m.refused = append(m.refused, refused{done, err})
+	if m.ended {
+		m.mu.Unlock()
+		go done(stream.Place{}, broker.ErrStopped) // there is nobody left who could call it
+		return
 	}
-	wake := full || err != nil || m.hungry
+	wake := m.queue.Add(&it, done, m.mono()) || m.hungry
 	m.hungry = m.hungry && !wake
 	m.mu.Unlock()
 	if wake {

@@ -327,7 +327,11 @@ func (e *Engine) apply(en *pb.Entry) error {
 		e.clock.Observe(e.cfg.Machine.Time(), e.now)
 	}
 	if a.Origin.Node == e.cfg.Node && a.Origin.Life == e.cfg.Life {
-		if b := e.own.settle(&a, e.now.Mono); b != nil && e.cfg.Applied != nil {
+		b, err := e.own.settle(&a, e.now.Mono)
+		if err != nil {
+			return err
+		}
+		if b != nil && e.cfg.Applied != nil {
 			e.cfg.Applied(b)
 		}
 	}

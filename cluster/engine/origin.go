@@ -56,13 +56,17 @@ func (o *origin) restart(now time.Duration) {
 }
 
 // settle answers those who wait for the batch that was applied. One that was not
-// accepted had been applied before, or comes again.
-func (o *origin) settle(a *stream.Applied, now time.Duration) *Batch {
-	if !a.Accepted {
-		return nil
-	}
+// accepted had been applied before, or comes again in its turn. But the oldest is
+// the next by all that was applied here: refused, it would wait for ever.
+func (o *origin) settle(a *stream.Applied, now time.Duration) (*Batch, error) {
 	if len(o.waiting) == 0 || o.waiting[0].Origin != a.Origin {
-		panic(fmt.Sprintf("engine: batch %+v was applied, which is not the oldest that waits", a.Origin))
+		if a.Accepted {
+			panic(fmt.Sprintf("engine: batch %+v was applied, which is not the oldest that waits", a.Origin))
+		}
+		return nil, nil
+	}
+	if !a.Accepted {
+		return nil, fmt.Errorf("engine: the log has batches of life %d of this member already: node.json is older than the log, restore both together", a.Origin.Life)
 	}
 	b := o.waiting[0]
 	o.waiting[0] = nil
@@ -83,7 +87,7 @@ func (o *origin) settle(a *stream.Applied, now time.Duration) *Batch {
 			done(p, broker.ErrRefused)
 		}
 	}
-	return b
+	return b, nil
 }
 
 // abandon answers all who wait with err. Their batches are still proposed, unless

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +26,14 @@ type Queue struct {
 	full       []*Batch      // closed ones, oldest first
 	bytes      int64         // of all that was added and not yet released
 	refuse     error         // what Add answers, if not nil
+	refused    []Refused     // to be told
+	latched    error         // what Add answers until those were told
+}
+
+// Refused is a publication that a queue did not take.
+type Refused struct {
+	Done Done
+	Err  error
 }
 
 // A Batch is an entry to be proposed and those who wait for it.
@@ -45,24 +54,30 @@ func NewQueue(node uint64, life uint32, limitBytes int64) *Queue {
 	return &Queue{limitBytes: limitBytes, origin: stream.Origin{Node: node, Life: life, Batch: 1}}
 }
 
-// Add adds a publication. If it returns an error then it did not, and done will
-// not be called: broker.ErrTooLarge, broker.ErrBusy, or what Refuse said. full
-// tells that a batch was closed, so that there is something to propose.
-func (q *Queue) Add(it *stream.Item, done Done, now time.Duration) (full bool, err error) {
+// Add takes a publication in, or refuses it: then the error is told by Refused,
+// and Done is not called by anybody else. Once it has answered "try again" it does
+// so for everything that comes before that was told: a publisher that has several
+// under way must not see a later one placed before an earlier one, since its
+// numbers only rise. wake tells that there is something to do: a batch was closed
+// or there is something to tell.
+func (q *Queue) Add(it *stream.Item, done Done, now time.Duration) (wake bool) {
 	if q.refuse != nil {
-		return false, q.refuse
+		return q.no(done, q.refuse)
+	}
+	if q.latched != nil {
+		return q.no(done, q.latched)
 	}
 	n := it.EncodedLen()
 	if n > stream.MaxItemBytes {
-		return false, fmt.Errorf("%w: %d bytes with its properties, at most %d", broker.ErrTooLarge, n, stream.MaxItemBytes)
+		return q.no(done, fmt.Errorf("%w: %d bytes with its properties, at most %d", broker.ErrTooLarge, n, stream.MaxItemBytes))
 	}
 	cost := int64(n + itemCost)
 	if q.bytes > 0 && q.bytes+cost > q.limitBytes {
-		return false, broker.ErrBusy
+		return q.no(done, broker.ErrBusy)
 	}
 	if q.open != nil && !q.open.batch.Add(it) {
 		q.close()
-		full = true
+		wake = true
 	}
 	if q.open == nil {
 		q.open = &Batch{Origin: q.origin, Opened: now}
@@ -75,9 +90,28 @@ func (q *Queue) Add(it *stream.Item, done Done, now time.Duration) (full bool, e
 	q.bytes += cost
 	if q.open.batch.Len() == stream.MaxEntryItems {
 		q.close()
-		full = true
+		wake = true
 	}
-	return full, nil
+	return wake
+}
+
+func (q *Queue) no(done Done, err error) bool {
+	q.refused = append(q.refused, Refused{done, err})
+	if errors.Is(err, broker.ErrBusy) || errors.Is(err, broker.ErrNoQuorum) {
+		q.latched = err
+	}
+	return true
+}
+
+// Refused gives those who are to be told that they were refused. Call it again
+// when they were told.
+func (q *Queue) Refused() []Refused {
+	r := q.refused
+	q.refused = nil
+	if len(r) == 0 {
+		q.latched = nil
+	}
+	return r
 }
 
 func (q *Queue) close() {
@@ -109,8 +143,8 @@ func (q *Queue) Refuse(err error) { q.refuse = err }
 // Bytes gives what Add has taken and Release has not given back.
 func (q *Queue) Bytes() int64 { return q.bytes }
 
-// Empty reports whether there is nothing to take.
-func (q *Queue) Empty() bool { return q.open == nil && len(q.full) == 0 }
+// Empty reports whether there is nothing to take and nothing to tell.
+func (q *Queue) Empty() bool { return q.open == nil && len(q.full) == 0 && len(q.refused) == 0 }
 
 // Items gives the number of publications in b.
 func (b *Batch) Items() int { return len(b.Dones) }
