@@ -167,7 +167,7 @@ func (d *dataDir) explain(err error, path string) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return refuse(err, "%s is not a directory: name another data directory", path)
 	case errors.Is(err, wal.ErrInUse), errors.Is(err, wal.ErrForeign), errors.Is(err, wal.ErrNewer),
-		errors.Is(err, snap.ErrDamaged), errors.Is(err, snap.ErrNewer), errors.Is(err, snap.ErrForeign):
+		errors.Is(err, snap.ErrDamaged), errors.Is(err, snap.ErrNewer), errors.Is(err, snap.ErrForeign), errors.Is(err, snap.ErrNoBase):
 		return &refusal{err.Error(), err}
 	}
 	var ce *wal.CorruptError

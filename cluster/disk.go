@@ -64,18 +64,7 @@ func (m *Member) append(w engine.Write) error {
 // compact makes the snapshot at base the one that a start begins with. Snapshots
 // go first: a crash between the two leaves a log that is longer than it need be.
 func (m *Member) compact(base uint64) error {
-	all, err := snap.List(m.dir.snap)
-	if err != nil {
-		return err
-	}
-	for _, i := range all {
-		if i < base {
-			if err := m.dir.snap.Remove(snap.Name(i)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := m.dir.snap.Sync(); err != nil {
+	if err := snap.RemoveBefore(m.dir.snap, base); err != nil {
 		return err
 	}
 	return m.log.compact(base)

@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -122,60 +122,27 @@ func (m *Member) openLog(wc wal.Config) error {
 	return nil
 }
 
-// loadBase loads the oldest snapshot that the log goes on from. Older ones are
-// left over from a compaction that was cut short; younger ones may become the
-// base, unless they are cut short themselves.
+// loadBase loads the snapshot that the log goes on from.
 func (m *Member) loadBase() (base engine.Mark, younger []uint64, ledger *stream.Ledger, err error) {
 	dir, cluster := m.dir.snap, uint64(m.dir.id.Cluster)
-	all, err := snap.List(dir)
+	set, err := snap.Survey(dir, cluster, m.log.First(), m.log.Last())
 	if err != nil {
 		return base, nil, nil, m.dir.explain(err, filepath.Join(m.dir.path, snapDir))
 	}
-	first, last := m.log.First(), m.log.Last()
-	found := false
-	for _, i := range all {
-		switch {
-		case i+1 < first:
-			m.removeSnapshot(i, "it is older than the log")
-		case !found:
-			if base, ledger, err = m.readSnapshot(i); err != nil {
-				return base, nil, nil, m.dir.explain(err, dir.Path(snap.Name(i)))
-			}
-			found = true
-		case i > last:
-			return base, nil, nil, refuse(nil, "%s is of entry %d, but the log in %s ends at entry %d: restore the whole directory from a copy, or empty it and start with nothing",
-				dir.Path(snap.Name(i)), i, filepath.Join(m.dir.path, logDir), last)
-		default:
-			if err := snap.Check(dir, i, cluster); errors.Is(err, snap.ErrDamaged) {
-				m.removeSnapshot(i, "it was being written when the node stopped")
-			} else if err != nil {
-				return base, nil, nil, m.dir.explain(err, dir.Path(snap.Name(i)))
-			} else {
-				younger = append(younger, i)
-			}
-		}
-	}
-	if !found {
-		return base, nil, nil, refuse(nil, "%s holds no snapshot that the log can go on from, which begins at entry %d: restore the whole directory from a copy, or empty it and start with nothing",
-			filepath.Join(m.dir.path, snapDir), first)
-	}
-	return base, younger, ledger, nil
-}
-
-func (m *Member) readSnapshot(index uint64) (engine.Mark, *stream.Ledger, error) {
-	r, err := snap.Open(m.dir.snap, index, uint64(m.dir.id.Cluster))
+	h, err := snap.Load(dir, set.Base, cluster, func(r io.Reader) (err error) {
+		ledger, err = stream.ReadSnapshot(r)
+		return err
+	})
 	if err != nil {
-		return engine.Mark{}, nil, err
+		return base, nil, nil, m.dir.explain(err, dir.Path(snap.Name(set.Base)))
 	}
-	defer r.Close()
-	var ledger *stream.Ledger
-	if ledger, err = stream.ReadSnapshot(r); err == nil {
-		_, err = new(bytes.Buffer).ReadFrom(r) // to the end, which is checked
+	for _, i := range set.Stale {
+		m.removeSnapshot(i, "it is older than the log")
 	}
-	if err != nil {
-		return engine.Mark{}, nil, fmt.Errorf("%s: %w", m.dir.snap.Path(snap.Name(index)), err)
+	for _, i := range set.Torn {
+		m.removeSnapshot(i, "it was being written when the node stopped")
 	}
-	return engine.Mark{Index: r.Header.Index, Term: r.Header.Term, Conf: r.Header.Conf}, ledger, nil
+	return engine.Mark{Index: h.Index, Term: h.Term, Conf: h.Conf}, set.Younger, ledger, nil
 }
 
 func (m *Member) removeSnapshot(index uint64, why string) {
