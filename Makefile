@@ -49,7 +49,7 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (20s)
 	done
 
 sim: need-go ## run the simulator on SEEDS seeds (5000), or replay one: make sim SEED=17
-	NACKSIM_SEEDS=$(if $(SEED),1,$(SEEDS)) NACKSIM_SEED=$(SEED) $(GO) test ./cluster/... -run 'Sim' -count=1 -timeout=0
+	NACKSIM_SEEDS=$(if $(SEED),1,$(SEEDS)) NACKSIM_SEED=$(SEED) $(GO) test ./internal/sim -run 'TestSim$$' -v -count=1 -timeout=0
 
 bench: need-go need-mosquitto ## run the benchmarks COUNT times (10) into bench.txt; BENCH=regexp, PKGS=./broker
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout=0 $(PKGS) | tee bench.txt

@@ -113,7 +113,7 @@ func (e *Engine) HandleTime(now Now) {
 	// Ticks that were missed are not made up for: the member slept, it has not
 	// waited in vain.
 	e.nextTick = now.Mono + e.cfg.TickEvery
-	if e.alone() && e.leading {
+	if e.alone() {
 		return
 	}
 	e.node.Tick()
@@ -129,9 +129,10 @@ func (e *Engine) HandleTime(now Now) {
 }
 
 // Deadline gives the moment at which HandleTime wants to be called next, and
-// whether there is one. A member that is its own majority needs no ticks.
+// whether there is one. A member that is its own majority needs no ticks: it
+// campaigns when it may, and waits for nobody.
 func (e *Engine) Deadline() (time.Duration, bool) {
-	return e.nextTick, e.err == nil && !(e.alone() && e.leading)
+	return e.nextTick, e.err == nil && !e.alone()
 }
 
 // Wants reports whether there is room for a further batch, and whether one that

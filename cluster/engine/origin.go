@@ -57,16 +57,15 @@ func (o *origin) restart(now time.Duration) {
 
 // settle answers those who wait for the batch that was applied. One that was not
 // accepted had been applied before, or comes again in its turn. But the oldest is
-// the next by all that was applied here: refused, it would wait for ever.
+// the next by all that was applied here, and nothing else of this life can be: if
+// it is otherwise then this life was lived before, and its numbers are used up.
 func (o *origin) settle(a *stream.Applied, now time.Duration) (*Batch, error) {
-	if len(o.waiting) == 0 || o.waiting[0].Origin != a.Origin {
-		if a.Accepted {
-			panic(fmt.Sprintf("engine: batch %+v was applied, which is not the oldest that waits", a.Origin))
-		}
-		return nil, nil
-	}
-	if !a.Accepted {
+	oldest := len(o.waiting) > 0 && o.waiting[0].Origin == a.Origin
+	if oldest != a.Accepted {
 		return nil, fmt.Errorf("engine: the log has batches of life %d of this member already: node.json is older than the log, restore both together", a.Origin.Life)
+	}
+	if !oldest {
+		return nil, nil
 	}
 	b := o.waiting[0]
 	o.waiting[0] = nil

@@ -39,8 +39,8 @@ type Set struct {
 var ErrNoBase = errors.New("snap: no snapshot joins the log")
 
 // Survey says it for a log that holds the entries first to last. It reads the
-// younger ones; that the base is whole, reading it shows. Snapshots that are of no
-// use may be removed.
+// younger ones and makes them durable; that the base is whole, reading it shows.
+// Snapshots that are of no use may be removed.
 func Survey(dir wal.Dir, cluster, first, last uint64) (s Set, err error) {
 	all, err := List(dir)
 	if err != nil {
@@ -54,7 +54,7 @@ func Survey(dir wal.Dir, cluster, first, last uint64) (s Set, err error) {
 		case !found:
 			s.Base, found = i, true
 		default:
-			switch err := Check(dir, i, cluster); {
+			switch err := confirm(dir, i, cluster); {
 			case errors.Is(err, ErrDamaged):
 				s.Torn = append(s.Torn, i)
 			case err != nil:
@@ -68,6 +68,9 @@ func Survey(dir wal.Dir, cluster, first, last uint64) (s Set, err error) {
 	}
 	if !found || s.Base > last {
 		return s, &refusal{fmt.Sprintf("snap: %s holds no snapshot that the log goes on from, which has the entries %d to %d: restore the whole data directory from a copy, or empty it and let the node join again under a new identity", dir.Path("."), first, last), ErrNoBase}
+	}
+	if err := dir.Sync(); err != nil {
+		return s, fmt.Errorf("snap: %w", err)
 	}
 	return s, nil
 }

@@ -23,6 +23,33 @@ func Check(dir wal.Dir, index, cluster uint64) error {
 	return err
 }
 
+// confirm checks the snapshot at index and makes durable that it is whole. The
+// process that wrote it may have ended between its end and the sync of that, or
+// after that sync failed: then the end can be read, and is on no disk. What is
+// before the end was synced before the end was written.
+func confirm(dir wal.Dir, index, cluster uint64) error {
+	r, err := Open(dir, index, cluster)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	at := r.at - endSize
+	end := make([]byte, endSize)
+	if _, err := r.f.ReadAt(end, at); err != nil && err != io.EOF {
+		return fmt.Errorf("snap: %w", err)
+	}
+	if _, err := r.f.WriteAt(end, at); err != nil {
+		return fmt.Errorf("snap: %w", err)
+	}
+	if err := r.f.Sync(); err != nil {
+		return fmt.Errorf("snap: %w", err)
+	}
+	return nil
+}
+
 // A Reader reads the body of a snapshot. Every byte that it gives was checked;
 // io.EOF comes only after the end was.
 type Reader struct {

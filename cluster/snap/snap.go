@@ -2,9 +2,10 @@
 // with the members at that entry. It is pure over a wal.Dir.
 //
 // A file is written under its own name and needs no renaming: it is whole when
-// its last record, the end, is. One that was cut short is of no use to anybody
-// and is removed at the next start; a snapshot is read back and checked before
-// anything that it replaces is deleted.
+// its last record, the end, is, and the end is written when all before it is
+// synced. One that was cut short is of no use to anybody and is removed at the next
+// start; a snapshot is read back and checked before anything that it replaces is
+// deleted.
 //
 // Layout, all integers big-endian, sums CRC-32C:
 //
@@ -31,6 +32,7 @@ const (
 	fixed    = len(magic) + 4 + 3*8 + 4
 	maxChunk = 256 << 10
 	maxConf  = 1 << 20
+	endSize  = 16
 	suffix   = ".snap"
 
 	// syncEvery spreads the writing of a large snapshot, so that its end is not

@@ -65,12 +65,17 @@ func write(f wal.File, h Header, body io.WriterTo) (int64, error) {
 		}
 	}
 	w.flush()
-	total := binary.BigEndian.AppendUint64(nil, uint64(w.total))
-	w.record(0, total)
-	if w.err == nil {
-		w.err = f.Sync()
-	}
+	w.sync()
+	w.record(0, binary.BigEndian.AppendUint64(nil, uint64(w.total)))
+	w.sync()
 	return w.at, w.err
+}
+
+func (w *writer) sync() {
+	if w.err == nil {
+		w.err = w.f.Sync()
+		w.synced = w.at
+	}
 }
 
 // writer cuts what is written to it into chunks.
@@ -104,9 +109,8 @@ func (w *writer) flush() {
 	w.total += int64(len(w.buf))
 	w.record(uint32(len(w.buf)), w.buf)
 	w.buf = w.buf[:0]
-	if w.err == nil && w.at-w.synced >= syncEvery {
-		w.err = w.f.Sync()
-		w.synced = w.at
+	if w.at-w.synced >= syncEvery {
+		w.sync()
 	}
 }
 
