@@ -253,7 +253,10 @@ func (r *recovery) segment(n uint64, first, last bool) error {
 	case end == seg.end:
 		return nil
 	case !last:
-		return corrupt(path, "is damaged at byte %d", seg.end)
+		// Either something is damaged here, and then the next header does not go on
+		// from here. Or it is what a torn batch left: its zeroing at a start may be
+		// lost as well, if the sync of that start failed.
+		return nil
 	case r.number < r.guard.number:
 		return nil // complete says it better
 	}
@@ -278,6 +281,9 @@ func (r *recovery) header(seg *segment, first bool) error {
 	}
 	if !first && (h.prev != r.chain || h.number != r.number+1 || !h.reset && h.next != r.x.last+1) {
 		before := r.x.segs[len(r.x.segs)-2]
+		if r.tail > before.end {
+			return corrupt(before.path, "is damaged at byte %d", before.end)
+		}
 		return corrupt(before.path, "ends at byte %d, after batch %d, but the next segment goes on from batch %d", before.end, r.number, h.number)
 	}
 	if first || h.reset {

@@ -12,7 +12,7 @@ import (
 // Config says what to run. The zero value is a short run of one member.
 type Config struct {
 	Seed     uint64
-	Messages int           // each publisher's; default 300
+	Messages int           // each publisher's; default 200
 	Weather  time.Duration // how long things fail; default 20 s
 	Bug      Bug
 	Trace    io.Writer // nil: none
@@ -72,7 +72,7 @@ type event struct {
 // how to see it again.
 func Run(c Config) (res Result, err error) {
 	if c.Messages == 0 {
-		c.Messages = 300
+		c.Messages = 200
 	}
 	if c.Weather == 0 {
 		c.Weather = 20 * time.Second
