@@ -26,7 +26,7 @@ func (l *loop) attach(c *client, clean bool, connack func(present bool) []byte) 
 	}
 	s.client, c.session = c, s
 	s.out.limit = c.window
-	s.online = l.cursor
+	s.online = l.b.cfg.Broker.Head()
 	s.ends, s.will = time.Time{}, nil // MQTT 5, 3.1.3-9: the session goes on, its will does not
 	l.deadline.clear(s)
 	s.in.begin()

@@ -80,7 +80,7 @@ func (l *loop) prepare(s *session) bool {
 	if s.ready = l.sendAgain(s) && l.runJobs(s); !s.ready {
 		return false
 	}
-	if s.cursor >= l.cursor && len(s.jobs) == 0 {
+	if s.cursor >= max(l.cursor, s.online) && len(s.jobs) == 0 {
 		s.late, s.ready = false, false
 		for _, g := range s.groups {
 			l.serveWaiting(g)

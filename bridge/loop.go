@@ -107,9 +107,7 @@ func (l *loop) run() {
 	}
 }
 
-// turn does a bounded piece of work and reports whether there is more. New
-// subscriptions come before new messages, so a subscription begins at the
-// cursor, exactly.
+// turn does a bounded piece of work and reports whether there is more.
 func (l *loop) turn() (more bool) {
 	now := time.Now()
 	l.now = now.UnixMilli()

@@ -330,6 +330,15 @@ func (p *peer) closed(code byte) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Fatalf("%s: the connection stays open", p.name)
 	}
+	p.nc.Close()
+}
+
+// hangUp ends the connection without a word and waits until the broker noticed.
+func (h *house) hangUp(p *peer) {
+	h.t.Helper()
+	before := h.metric("nackmq_sessions", "mqtt")
+	p.nc.Close()
+	eventually(h.t, "the broker notices", func() bool { return h.metric("nackmq_sessions", "mqtt") < before })
 }
 
 func (p *peer) subscribe(id uint16, filters ...packets.Subscription) *packets.Packet {

@@ -28,7 +28,7 @@ type session struct {
 	ready  bool
 	listed bool         // in the loop's list of those that are ready
 	cursor stream.Index // while late
-	online stream.Index // the loop's cursor when it connected: what is older and of QoS 0 is not replayed
+	online stream.Index // the log's head when it connected: what is older and of QoS 0 is not replayed
 	jobs   []*retainedJob
 	out    window
 	lost   string // what is to be told to an MQTT 5 client: see lostKey

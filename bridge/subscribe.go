@@ -66,13 +66,14 @@ func (c *client) unwish(code packets.Code) wish {
 	return wish{code: code.Code}
 }
 
-// subscribe puts the subscriptions in, which begin at the cursor, writes the
+// subscribe puts the subscriptions in, which begin at the log's head, writes the
 // SUBACK, and lets the retained messages follow.
 func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	s := c.session
 	ack := packets.Packet{ProtocolVersion: c.version, PacketID: id,
 		FixedHeader: packets.FixedHeader{Type: packets.Suback}}
 	var jobs []*retainedJob
+	head := l.b.cfg.Broker.Head()
 	for _, w := range wishes {
 		old := (*subscription)(nil)
 		if w.sub != nil {
@@ -84,7 +85,7 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 		if w.sub == nil {
 			continue
 		}
-		w.sub.since = l.cursor
+		w.sub.since = head
 		if old != nil {
 			w.sub.since = old.since
 			l.index.remove(old)
@@ -92,7 +93,7 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 		s.subs[w.sub.name] = w.sub
 		l.index.add(w.sub)
 		if w.sub.group == "" && (w.handling == 0 || w.handling == 1 && old == nil) {
-			jobs = append(jobs, &retainedJob{sub: w.sub, at: l.cursor})
+			jobs = append(jobs, &retainedJob{sub: w.sub, at: head})
 		}
 	}
 	var buf bytes.Buffer
