@@ -1,0 +1,188 @@
+package nacknet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/nackproto/session"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// ServerConfig is what a Server is made of. Broker and Publisher are needed.
+type ServerConfig struct {
+	Broker         *broker.Broker
+	Publisher      broker.Publisher
+	Authorizer     session.Authorizer // nil: everybody may do everything
+	Limits         session.Limits     // of each loop
+	Loops          int                // default GOMAXPROCS
+	MaxConnections int                // default what the limit of open files allows, at most 1 Mi
+	Node           string             // this member's name
+	Servers        []string           // URLs of the cluster's servers, told to clients
+	Origins        []string           // patterns of hosts whose pages may connect by WebSocket, besides our own
+	Log            zerolog.Logger
+	Metrics        *metrics.Set // nil: nothing is counted
+}
+
+// ErrServerClosed is what Serve gives after Close.
+var ErrServerClosed = errors.New("nacknet: the server is closed")
+
+// A Server is the native protocol's door. Its loops share nothing but the broker:
+// each has a session.Core, a broker.Reader and an inbox, and every connection
+// belongs to one of them.
+type Server struct {
+	cf    ServerConfig
+	loops []*loop
+	next  atomic.Uint32 // the loop that gets the next connection
+	live  atomic.Int64  // connections, also those that are being closed
+	wg    sync.WaitGroup
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	once  sync.Once
+	stats *counters
+
+	mu        sync.Mutex
+	closed    bool
+	listeners map[net.Listener]struct{}
+	claims    map[stream.PublisherID]claim
+}
+
+// A claim is the session that publishes as some incarnation.
+type claim struct {
+	loop *loop
+	id   session.ID
+}
+
+// NewServer starts the loops of a server. Close ends them.
+func NewServer(cf ServerConfig) (*Server, error) {
+	if err := cf.Limits.Validate(); err != nil {
+		return nil, fmt.Errorf("nacknet: %w", err)
+	}
+	if cf.Loops == 0 {
+		cf.Loops = runtime.GOMAXPROCS(0)
+	}
+	if cf.MaxConnections == 0 {
+		cf.MaxConnections = maxConnections()
+	}
+	s := &Server{
+		cf: cf, stats: newCounters(cf.Metrics),
+		listeners: map[net.Listener]struct{}{}, claims: map[stream.PublisherID]claim{},
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	for range cf.Loops {
+		l, err := newLoop(s)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.loops = append(s.loops, l)
+	}
+	for _, l := range s.loops {
+		s.wg.Add(1)
+		go l.run()
+	}
+	return s, nil
+}
+
+// Serve takes connections from l until ctx ends or the server is closed, and
+// closes l. Connections that were taken live on.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, func(nc net.Conn) { s.adopt(nc) })
+}
+
+// Connections gives the number of connections.
+func (s *Server) Connections() int { return int(s.live.Load()) }
+
+// Drain asks all clients to be gone within some time, and waits until they are
+// or the time is over. Close comes next.
+func (s *Server) Drain(ctx context.Context, within time.Duration) {
+	s.tellAll(event{kind: evDrain, within: within})
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.live.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// SetStale says whether this member is cut off from the majority; clients are
+// told by heartbeats.
+func (s *Server) SetStale(stale bool) { s.tellAll(event{kind: evStale, stale: stale}) }
+
+// Close tells all clients that the server goes away, ends every connection and
+// waits for every goroutine.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		for l := range s.listeners {
+			l.Close()
+		}
+		s.mu.Unlock()
+		s.stop()
+	})
+	s.wg.Wait()
+	return nil
+}
+
+func (s *Server) tellAll(e event) {
+	for _, l := range s.loops {
+		l.inbox.post(e)
+	}
+}
+
+// claim notes that a session publishes as p, and has an older one closed.
+// PROTOCOL.md §6.1.
+func (s *Server) claim(l *loop, id session.ID, p stream.PublisherID) {
+	s.mu.Lock()
+	old, ok := s.claims[p]
+	s.claims[p] = claim{l, id}
+	s.mu.Unlock()
+	if ok {
+		old.loop.inbox.post(event{kind: evReplaced, id: old.id})
+	}
+}
+
+func (s *Server) unclaim(l *loop, id session.ID, p stream.PublisherID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claims[p] == (claim{l, id}) {
+		delete(s.claims, p)
+	}
+}
+
+// codeOf maps what a publisher answers to what the wire says.
+func codeOf(at stream.Place, err error) (stream.Position, nackproto.PublishCode) {
+	switch {
+	case err == nil && (at.Outcome == stream.Placed || at.Outcome == stream.Repeated):
+		return at.Position, nackproto.Placed
+	case err == nil, errors.Is(err, broker.ErrRefused):
+		return stream.Position{}, nackproto.Quota
+	case errors.Is(err, broker.ErrNoQuorum):
+		return stream.Position{}, nackproto.NoQuorum
+	case errors.Is(err, broker.ErrBusy):
+		return stream.Position{}, nackproto.Busy
+	case errors.Is(err, broker.ErrTooLarge):
+		return stream.Position{}, nackproto.TooLarge
+	}
+	return stream.Position{}, nackproto.Unknown
+}

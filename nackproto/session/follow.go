@@ -1,0 +1,136 @@
+package session
+
+// A follow says that a session gets the messages of a subject. It has no
+// pointer. It is in two lists: the followers of its topic, doubly linked, and
+// what its session follows, singly linked.
+type follow struct {
+	session uint32      // slot
+	topic   uint32      // index into topics.list
+	next    uint32      // of the same topic
+	prev    uint32      // of the same topic
+	more    uint32      // of the same session
+	sub     followState // number of the exact subscription, and flags
+}
+
+// followState is a subscription's number in the low bits and flags above it.
+type followState uint32
+
+const (
+	announced followState = 1 << 31 // SUBJECT was sent
+	gapped    followState = 1 << 30 // reads the subject's own chain: see gap
+	exact     followState = 1 << 29 // subscribed by name; else by wildcard only
+	moved     followState = 1 << 28 // the next message may not be the one after the last one sent: say its whole seq
+	late      followState = 1 << 27 // exact, but a wildcard subscription was there before
+
+	subMask = 1<<27 - 1
+)
+
+const arenaPage = 1 << 10
+
+// An arena holds records that refer to one another by index, in pages. Index 0
+// is none.
+type arena[T any] struct {
+	pages []*[arenaPage]T
+	free  []uint32
+	used  uint32
+	live  int
+}
+
+func (a *arena[T]) at(i uint32) *T { return &a.pages[i/arenaPage][i%arenaPage] }
+
+func (a *arena[T]) take() uint32 {
+	a.live++
+	if n := len(a.free); n > 0 {
+		i := a.free[n-1]
+		a.free = a.free[:n-1]
+		return i
+	}
+	a.used = max(a.used, 1)
+	i := a.used
+	a.used++
+	if int(i/arenaPage) >= len(a.pages) {
+		a.pages = append(a.pages, new([arenaPage]T))
+	}
+	return i
+}
+
+func (a *arena[T]) give(i uint32) {
+	var zero T
+	*a.at(i) = zero
+	a.free = append(a.free, i)
+	a.live--
+}
+
+// addFollow makes slot follow topic t; the caller knows that it does not yet.
+func (c *Core) addFollow(slot, t uint32) uint32 {
+	i := c.follows.take()
+	r, top := c.slab.at(slot), c.topics.at(t)
+	*c.follows.at(i) = follow{session: slot, topic: t, next: top.followers, more: r.follows}
+	if top.followers != 0 {
+		c.follows.at(top.followers).prev = i
+	}
+	top.followers = i
+	top.count++
+	r.follows = i
+	r.count++
+	return i
+}
+
+// unlink takes follow i out of its topic's list and frees it; the caller has
+// taken it out of its session's list.
+func (c *Core) unlink(i uint32) {
+	f := *c.follows.at(i)
+	top := c.topics.at(f.topic)
+	if f.prev != 0 {
+		c.follows.at(f.prev).next = f.next
+	} else {
+		top.followers = f.next
+	}
+	if f.next != 0 {
+		c.follows.at(f.next).prev = f.prev
+	}
+	c.follows.give(i)
+	top.count--
+	if top.count == 0 {
+		c.dropTopic(f.topic)
+	}
+}
+
+// dropFollows takes away those of slot's follows for which drop is true.
+func (c *Core) dropFollows(slot uint32, drop func(*follow) bool) {
+	r := c.slab.at(slot)
+	for at := &r.follows; *at != 0; {
+		i := *at
+		f := c.follows.at(i)
+		if !drop(f) {
+			at = &f.more
+			continue
+		}
+		*at = f.more
+		r.count--
+		if f.sub&gapped != 0 {
+			c.dropGap(slot, i)
+		}
+		c.unlink(i)
+	}
+}
+
+// findFollow gives the follow of slot on topic t, walking the shorter of the two
+// lists; 0 if there is none.
+func (c *Core) findFollow(slot, t uint32) uint32 {
+	r, top := c.slab.at(slot), c.topics.at(t)
+	if r.count <= top.count {
+		for i := r.follows; i != 0; i = c.follows.at(i).more {
+			if c.follows.at(i).topic == t {
+				return i
+			}
+		}
+		return 0
+	}
+	for i := top.followers; i != 0; i = c.follows.at(i).next {
+		if c.follows.at(i).session == slot {
+			return i
+		}
+	}
+	return 0
+}

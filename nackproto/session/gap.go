@@ -1,0 +1,292 @@
+package session
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A gapKind says why a session reads a subject's own chain, and so what it is
+// told when that fails.
+type gapKind uint8
+
+const (
+	missed   gapKind = iota // it could not be written to when the message came
+	nackGap                 // it sent a NACK
+	beginGap                // its subscription begins with older messages
+	indexGap                // its subscription begins after an index
+	resume                  // it sent a mark; CONTINUOUS or RESET ends it
+)
+
+// A gap is a subject of which a session is behind at a position of its own. It
+// is closed when the chain has been read up to the session's head; until then
+// the live path and the scan leave the subject alone. A NACK, a resume and a
+// slow reader are the same gap: PROTOCOL.md §6.4 to §6.6.
+type gap struct {
+	follow uint32
+	kind   gapKind
+	begun  bool            // a message was handed over
+	ended  bool            // the chain has no more for the time being
+	pos    stream.Position // everything up to it was handed over, or told lost
+	hint   stream.Index    // of the message at pos; 0: not known
+	from   stream.Index    // messages up to here are not wanted
+}
+
+// gapsAtOnce is how many chains are merged by index, chainPage how many messages
+// are read of one at a time.
+const (
+	gapsAtOnce  = 16
+	chainPage   = 32
+	gapsPerTurn = 1024
+)
+
+// A chain is a gap while a turn reads it.
+type chain struct {
+	gap  *gap
+	msgs []stream.Message
+	at   int
+	more bool
+	buf  [chainPage]stream.Message
+}
+
+// openGap sets a session back to pos on a subject that it follows. A gap that is
+// open already is set back only if that is further.
+func (c *Core) openGap(slot, fi uint32, kind gapKind, pos stream.Position, hint stream.Index) *gap {
+	f := c.follows.at(fi)
+	cd := c.chill(slot)
+	if f.sub&gapped != 0 {
+		g := cd.gapOf(fi)
+		if g.pos.Epoch != pos.Epoch || pos.Seq < g.pos.Seq {
+			g.pos, g.hint, g.begun, g.ended = pos, hint, false, false
+		}
+		if kind > g.kind {
+			g.kind = kind
+		}
+		return g
+	}
+	f.sub |= gapped
+	cd.gaps = append(cd.gaps, gap{follow: fi, kind: kind, pos: pos, hint: hint})
+	c.enqueue(slot)
+	return &cd.gaps[len(cd.gaps)-1]
+}
+
+func (cd *cold) gapOf(fi uint32) *gap {
+	for i := range cd.gaps {
+		if cd.gaps[i].follow == fi {
+			return &cd.gaps[i]
+		}
+	}
+	panic("session: a follow is marked as gapped and has no gap")
+}
+
+// dropGap forgets the gap of a follow that goes away.
+func (c *Core) dropGap(slot, fi uint32) {
+	cd := c.cold[slot]
+	cd.gaps = slices.DeleteFunc(cd.gaps, func(g gap) bool { return g.follow == fi })
+	c.follows.at(fi).sub &^= gapped
+}
+
+// turnOfGaps gives a session a turn of what its gaps lack, merged by index. It
+// reports whether the session can be written to after that.
+func (c *Core) turnOfGaps(slot uint32, cd *cold) bool {
+	c.resetScratch()
+	first := 0
+	for first < len(cd.gaps) && first < gapsPerTurn && len(c.scratch) < turnBytes {
+		last := min(first+gapsAtOnce, len(cd.gaps))
+		if !c.mergeGaps(slot, cd, cd.gaps[first:last]) {
+			return false // closed
+		}
+		first = last
+	}
+	if len(c.scratch) > 0 && !c.writeScratch(slot, func(m mark) {
+		g := cd.gapOf(m.follow)
+		g.pos, g.hint, g.ended = stream.Position{Epoch: g.pos.Epoch, Seq: m.seq - 1}, 0, false
+	}) {
+		return false
+	}
+	c.closeGaps(slot, cd, first)
+	return c.slab.at(slot).flags&blocked == 0
+}
+
+// mergeGaps fills the scratch from some gaps until the turn is used up or they
+// have no more.
+func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
+	if c.readers == nil {
+		c.readers = make([]chain, gapsAtOnce)
+	}
+	chains := c.readers[:0]
+	for i := range gaps {
+		if gaps[i].ended = false; len(chains) < cap(chains) {
+			chains = chains[:len(chains)+1]
+			ch := &chains[len(chains)-1]
+			ch.gap, ch.msgs, ch.at = &gaps[i], nil, 0
+			if !c.readChain(slot, ch) {
+				return false
+			}
+		}
+	}
+	for len(c.scratch) < turnBytes {
+		var next *chain
+		for i := range chains {
+			ch := &chains[i]
+			if ch.at < len(ch.msgs) && (next == nil || ch.msgs[ch.at].Index < next.msgs[next.at].Index) {
+				next = ch
+			}
+		}
+		if next == nil {
+			return true
+		}
+		g, m := next.gap, &next.msgs[next.at]
+		if m.Index > g.from {
+			c.scratchMessage(g.follow, m)
+			g.begun = true
+			c.counts.Delivered++
+		}
+		g.pos, g.hint = m.Position, m.Index
+		if next.at++; next.at == len(next.msgs) && next.more {
+			if !c.readChain(slot, next) {
+				return false
+			}
+		}
+	}
+	for i := range chains {
+		if ch := &chains[i]; ch.at < len(ch.msgs) {
+			ch.gap.ended = false
+		}
+	}
+	return true
+}
+
+// readChain reads the next messages of a gap, as far as the core has come. False:
+// the session was closed.
+func (c *Core) readChain(slot uint32, ch *chain) bool {
+	g := ch.gap
+	for range 3 { // a RESET moves the gap, and the cache may move meanwhile
+		t := c.topics.at(c.follows.at(g.follow).topic)
+		msgs, err := c.source.ReadSubject(t.name, g.pos, g.hint, ch.buf[:0])
+		if err == nil {
+			n := len(msgs)
+			for n > 0 && msgs[n-1].Index > c.head {
+				n--
+			}
+			ch.msgs, ch.at, ch.more = msgs[:n], 0, n == chainPage
+			g.ended = !ch.more
+			return true
+		}
+		var lost *stream.LostError
+		if !errors.As(err, &lost) {
+			panic("session: ReadSubject gave an unknown error: " + err.Error())
+		}
+		ch.msgs, ch.at, ch.more = nil, 0, false
+		switch goOn := c.lost(slot, g, lost); {
+		case c.slab.at(slot).flags&closing != 0:
+			return false
+		case !goOn:
+			g.ended = true
+			return true
+		}
+	}
+	return true
+}
+
+// lost tells a session that its gap cannot be read and where the stream goes on.
+// False: there is nothing to read.
+func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
+	fi := g.follow
+	f := c.follows.at(fi)
+	kind, begun := g.kind, g.begun
+	g.kind, g.hint, g.from = missed, 0, 0
+	if errors.Is(lost, stream.ErrAhead) {
+		if kind == resume {
+			c.close(slot, nackproto.CloseBehind, "this member is behind your position")
+		}
+		return false
+	}
+	if kind == resume {
+		c.counts.Resets++
+	}
+	t := c.topics.at(f.topic)
+	if lost.Last.Epoch == 0 { // the log does not know the subject
+		c.scratch = (&nackproto.Reset{Reason: nackproto.Other, Name: t.name}).AppendTo(c.scratch)
+		c.marks = append(c.marks, mark{end: len(c.scratch)})
+		return false
+	}
+	if t.epoch != lost.Last.Epoch {
+		c.makeTopic(t.name)
+		if top, ok := c.source.Top(t.name); ok {
+			c.topicOf(t.name, top.ID, top.Last.Epoch)
+		}
+	}
+	reason, next := nackproto.Slow, lost.Last.Seq
+	switch {
+	case errors.Is(lost, stream.ErrOther):
+		reason, next = nackproto.Other, lost.First.Seq
+	case kind != missed && !begun:
+		reason, next = nackproto.Trimmed, lost.First.Seq
+	}
+	next = max(next, lost.First.Seq)
+	g.pos = stream.Position{Epoch: lost.Last.Epoch, Seq: next - 1}
+	g.begun = false
+	if kind == beginGap && !begun {
+		return true // it was promised what the cache holds, and has seen nothing
+	}
+	if reason != nackproto.Other && next > lost.After.Seq+1 {
+		c.counts.Lost += uint64(next - lost.After.Seq - 1)
+	}
+	c.scratchReset(fi, reason, lost.First.Seq, lost.Last.Seq, next)
+	return true
+}
+
+// scratchReset appends RESET, and SUBJECT before it if the alias is not known.
+func (c *Core) scratchReset(fi uint32, reason nackproto.ResetReason, first, last, next stream.Seq) {
+	f := c.follows.at(fi)
+	t := c.topics.at(f.topic)
+	if f.sub&announced == 0 {
+		c.scratch = appendSubject(c.scratch, t, next-1, last)
+		f.sub |= announced
+	}
+	f.sub |= moved
+	r := nackproto.Reset{Alias: nackproto.AliasOf(t.id), Reason: reason, Epoch: t.epoch, First: first, Last: last, Next: next}
+	c.scratch = r.AppendTo(c.scratch)
+	c.marks = append(c.marks, mark{end: len(c.scratch)})
+}
+
+// closeGaps ends those of the first n gaps whose chains have been read to the
+// end: what comes next reaches the session live. While the session scans, a gap
+// stays open, since the scan is not where the gap is.
+func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
+	scans := c.slab.at(slot).flags&scanning != 0
+	keep := cd.gaps[:0]
+	for i, g := range cd.gaps {
+		if i >= n || !g.ended {
+			keep = append(keep, g)
+			continue
+		}
+		f := c.follows.at(g.follow)
+		if g.kind == resume {
+			c.counts.Continuous++
+			t := c.topics.at(f.topic)
+			c.send(slot, &nackproto.Continuous{Alias: nackproto.AliasOf(t.id), Seq: g.pos.Seq})
+			g.kind = missed
+		}
+		if scans {
+			keep = append(keep, g)
+			continue
+		}
+		f.sub &^= gapped
+	}
+	if cd.gaps = keep; len(keep) == 0 {
+		cd.gaps = nil
+	} else if n < len(keep) {
+		rotate(keep, n)
+	}
+}
+
+// rotate moves the first n gaps to the end, so that every gap gets its turn.
+func rotate(gaps []gap, n int) {
+	slices.Reverse(gaps[:n])
+	slices.Reverse(gaps[n:])
+	slices.Reverse(gaps)
+}

@@ -1,0 +1,211 @@
+package session
+
+import (
+	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/stream"
+)
+
+const (
+	scanPage  = 256  // messages read of the log at a time
+	scanSteps = 4096 // messages looked at in a turn
+	// Beyond so many subjects a turn does not mark them all, but looks each
+	// message up.
+	scanMarks = 4096
+)
+
+// turnOfScan gives a session that follows many subjects a turn of the log from
+// its cursor on. It reports whether the session can be written to after that.
+func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
+	r := c.slab.at(slot)
+	c.resetScratch()
+	c.markFollows(slot)
+	if c.msgs == nil {
+		c.msgs = make([]stream.Message, 0, scanPage)
+	}
+	at := r.cursor
+	for steps := 0; steps < scanSteps && len(c.scratch) < turnBytes && at < c.head; {
+		msgs, err := c.source.ReadLog(at, c.msgs[:0])
+		if err != nil {
+			if at == r.cursor { // else what was read goes out first
+				c.lapsed(slot, cd)
+				return true
+			}
+			break
+		}
+		if len(msgs) == 0 {
+			at = c.head
+			break
+		}
+		for i := range msgs {
+			m := &msgs[i]
+			if m.Index > c.head || len(c.scratch) >= turnBytes {
+				break
+			}
+			at = m.Index
+			steps++
+			if fi := c.wants(slot, cd, m); fi != 0 {
+				c.scratchMessage(fi, m)
+				c.counts.Delivered++
+			}
+		}
+	}
+	r.cursor = at
+	if len(c.scratch) > 0 && !c.writeScratch(slot, func(m mark) { r.cursor = min(r.cursor, m.index-1) }) {
+		return false
+	}
+	if r.cursor >= c.head {
+		r.flags &^= scanning
+		cd.exactDone, cd.fresh = 0, 0
+	}
+	return r.flags&blocked == 0
+}
+
+// markFollows notes at each topic by which follow the session gets it.
+func (c *Core) markFollows(slot uint32) {
+	c.turn++
+	if c.slab.at(slot).count > scanMarks {
+		return
+	}
+	for fi := c.slab.at(slot).follows; fi != 0; {
+		f := c.follows.at(fi)
+		t := c.topics.at(f.topic)
+		t.turn, t.follow = c.turn, fi
+		fi = f.more
+	}
+}
+
+// wants gives the follow by which a scanning session gets m, 0 if it does not.
+func (c *Core) wants(slot uint32, cd *cold, m *stream.Message) uint32 {
+	ti := c.topicOf(m.Subject, m.ID, m.Position.Epoch)
+	if ti == 0 {
+		return 0
+	}
+	t := c.topics.at(ti)
+	if t.last == 0 {
+		if top, ok := c.source.Top(t.name); ok {
+			c.learn(ti, top)
+		}
+	}
+	if t.turn != c.turn {
+		t.turn, t.follow = c.turn, c.findFollow(slot, ti)
+	}
+	fi := t.follow
+	if fi == 0 || c.follows.at(fi).sub&gapped != 0 {
+		return 0
+	}
+	if m.Index <= cd.fresh && m.Index <= c.served(slot, cd, fi) {
+		return 0
+	}
+	return fi
+}
+
+// served gives the index up to which a scanning session needs nothing more of a
+// subject: it was delivered, or was there before the subscription. The oldest
+// subscription that matches decides: PROTOCOL.md §6.2.
+func (c *Core) served(slot uint32, cd *cold, fi uint32) (done stream.Index) {
+	f := c.follows.at(fi)
+	if f.sub&(exact|late) == exact {
+		return cd.exactDone
+	}
+	name := c.topics.at(f.topic).name
+	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
+		if w := c.wilds.at(i); c.filters.at(w.filter).text.Match(name) {
+			done = w.done
+		}
+	}
+	return done
+}
+
+// goBack sets a session back to an index for the sake of one wildcard
+// subscription. The others are not concerned.
+func (c *Core) goBack(slot, wi uint32, to stream.Index) {
+	r, cd := c.slab.at(slot), c.chill(slot)
+	here := c.head
+	if r.flags&scanning != 0 {
+		here = min(here, r.cursor)
+	}
+	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
+		w := c.wilds.at(i)
+		if i == wi {
+			w.done = to
+		} else {
+			w.done = max(w.done, here)
+		}
+		cd.fresh = max(cd.fresh, w.done)
+	}
+	cd.exactDone = max(cd.exactDone, here)
+	cd.fresh = max(cd.fresh, cd.exactDone)
+	if to < here {
+		r.flags |= scanning
+		r.cursor = to
+		c.enqueue(slot)
+	}
+}
+
+// lapsed is for a scanning session that the cache has gone past: each subject
+// that lost something goes on with its newest message. PROTOCOL.md §6.4.
+func (c *Core) lapsed(slot uint32, cd *cold) {
+	r := c.slab.at(slot)
+	from := r.cursor
+	r.flags &^= scanning
+	r.cursor = 0
+	cd.exactDone, cd.fresh = 0, 0
+	for fi := r.follows; fi != 0; fi = c.follows.at(fi).more {
+		f := c.follows.at(fi)
+		if f.sub&gapped != 0 {
+			continue
+		}
+		t := c.topics.at(f.topic)
+		top, ok := c.source.Top(t.name)
+		if !ok || top.Index <= from || top.Last.Epoch != t.epoch {
+			continue
+		}
+		c.openGap(slot, fi, missed, stream.Position{Epoch: t.epoch}, 0).from = from
+	}
+	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
+		cd.starts = append(cd.starts, start{kind: startLapsed, filter: c.filters.at(c.wilds.at(i).filter).text, index: from})
+	}
+}
+
+// Lapsed says that the loop's reader fell off the cache and stands at index at:
+// what was between is told to everybody who follows a subject that lost
+// something. PROTOCOL.md §6.4.
+func (c *Core) Lapsed(at stream.Index, now int64) {
+	c.setNow(now)
+	from := c.head
+	c.head = at
+	for _, t := range c.names {
+		c.lapsedTopic(t, from)
+	}
+}
+
+func (c *Core) lapsedTopic(ti uint32, from stream.Index) {
+	t := c.topics.at(ti)
+	top, ok := c.source.Top(t.name)
+	if !ok || top.Index <= from {
+		return
+	}
+	if !t.bound || top.Last.Epoch != t.epoch {
+		// Its first message announces the other epoch.
+		return
+	}
+	if t.last+1 >= top.First && t.last != 0 {
+		return
+	}
+	t.last, t.index = top.First-1, 0
+	for fi := t.followers; fi != 0; fi = c.follows.at(fi).next {
+		f := c.follows.at(fi)
+		r := c.slab.at(f.session)
+		if f.sub&gapped != 0 || r.flags&(scanning|closing) != 0 {
+			continue
+		}
+		cd := c.chill(f.session)
+		if f.sub&announced == 0 {
+			cd.out = appendSubject(cd.out, t, top.First-1, top.Last.Seq)
+		}
+		f.sub |= announced | moved
+		rs := nackproto.Reset{Alias: nackproto.AliasOf(t.id), Reason: nackproto.Slow, Epoch: t.epoch, First: top.First, Last: top.Last.Seq, Next: top.First}
+		c.send(f.session, &rs)
+		c.counts.Resets++
+	}
+}

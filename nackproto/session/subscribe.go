@@ -1,0 +1,363 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A startKind says how the streams of a new subscription begin.
+type startKind uint8
+
+const (
+	startLive    startKind = iota
+	startLast              // with the newest message
+	startHistory           // with the newest count
+	startIndex             // after an index
+	startOther             // the index was of another cluster
+	startLapsed            // the session fell off the cache at index
+)
+
+// A start is a subscription that is still to begin on subjects that the log
+// knows already. A subject whose message comes before the start reaches it
+// begins at that moment, by the same rule: see Core.begin.
+type start struct {
+	kind   startKind
+	filter stream.Filter
+	sub    uint64
+	count  uint64
+	index  stream.Index
+	from   stream.SubjectID // where the search goes on
+}
+
+// subscribe handles SUBSCRIBE. False: this member is behind the client, and the
+// frame is to come again. PROTOCOL.md §6.2, §6.6.
+func (c *Core) subscribe(slot uint32, f *nackproto.Subscribe) bool {
+	r := c.slab.at(slot)
+	filter, err := stream.ParseFilter(f.Filter)
+	code := nackproto.SubscribeOK
+	rights := Rights(nil)
+	if r.flags&hasCold != 0 {
+		rights = c.cold[slot].rights
+	}
+	switch {
+	case err != nil:
+		code = nackproto.SubscribeBadFilter
+	case rights != nil && !rights.MaySubscribe(filter):
+		code = nackproto.SubscribeDenied
+	case c.hasSub(slot, f.Sub):
+		c.close(slot, nackproto.CloseProtocol, fmt.Sprintf("subscription %d exists", f.Sub))
+		return true
+	case int(r.subs) >= c.limits.MaxSubscriptions:
+		code = nackproto.SubscribeTooMany
+	}
+	if code != nackproto.SubscribeOK {
+		c.send(slot, &nackproto.Subscribed{Sub: f.Sub, Code: code})
+		return true
+	}
+	for _, m := range f.Start.Marks {
+		if !filter.Match(m.Subject) {
+			c.close(slot, nackproto.CloseProtocol, "a mark is not of its filter")
+			return true
+		}
+	}
+	if c.isAhead(slot, &f.Start) {
+		return false
+	}
+	st := start{filter: filter, sub: f.Sub, count: f.Start.Count, index: f.Start.Index}
+	begins := c.head
+	switch f.Start.Kind {
+	case nackproto.StartLast:
+		st.kind = startLast
+	case nackproto.StartHistory:
+		st.kind = startHistory
+	case nackproto.StartIndex:
+		st.kind, begins = startIndex, f.Start.Index
+		if f.Start.Cluster != c.cluster {
+			st.kind, begins = startOther, 0
+		}
+	}
+	c.send(slot, &nackproto.Subscribed{Sub: f.Sub, Index: begins})
+	r.subs++
+	if filter.IsExact() {
+		c.subscribeExact(slot, &st, f.Start.Marks)
+	} else {
+		c.subscribeWild(slot, &st, f.Start.Marks)
+	}
+	return true
+}
+
+// isAhead reports whether a start asks for what this member does not have yet.
+// The session is then not read until it has, or the wait is over.
+func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
+	ahead := s.Kind == nackproto.StartIndex && s.Cluster == c.cluster && s.Index > c.head
+	for i := 0; i < len(s.Marks) && !ahead; i++ {
+		m := &s.Marks[i]
+		top, ok := c.source.Top(m.Subject)
+		ahead = ok && top.Last.Epoch == m.Position.Epoch && m.Position.Seq > top.Last.Seq
+	}
+	cd := (*cold)(nil)
+	if c.slab.at(slot).flags&hasCold != 0 {
+		cd = c.cold[slot]
+	}
+	if !ahead {
+		if cd != nil {
+			cd.aheadUntil = 0
+		}
+		return false
+	}
+	cd = c.chill(slot)
+	if cd.aheadUntil == 0 {
+		cd.aheadUntil = c.now + inTicks(c.limits.BehindTimeout)
+		c.ahead = append(c.ahead, c.slab.id(slot))
+		c.wake(slot, cd.aheadUntil)
+	}
+	c.pause(slot)
+	return true
+}
+
+// retryAhead has those who are ahead ask again.
+func (c *Core) retryAhead() {
+	ids := c.ahead
+	c.ahead = nil
+	for _, id := range ids {
+		slot, r := c.slab.find(id)
+		if r == nil || r.flags&closing != 0 {
+			continue
+		}
+		cd := c.cold[slot]
+		until := cd.aheadUntil
+		cd.aheadUntil = 0
+		c.unpause(slot)
+		if cd.aheadUntil != 0 {
+			cd.aheadUntil = until
+		}
+	}
+}
+
+// subscribeExact begins a subscription by name.
+func (c *Core) subscribeExact(slot uint32, st *start, marks []nackproto.Mark) {
+	r := c.slab.at(slot)
+	ti := c.makeTopic(stream.Subject(st.filter))
+	fi := uint32(0)
+	if r.count > 0 {
+		fi = c.findFollow(slot, ti)
+	}
+	followed := fi != 0
+	if !followed {
+		fi = c.addFollow(slot, ti)
+	}
+	f := c.follows.at(fi)
+	if f.sub&exact != 0 {
+		c.nameTwin(slot, fi, st.sub)
+	} else {
+		f.sub |= exact
+		c.nameFollow(slot, fi, st.sub)
+		if followed {
+			f.sub |= late
+		}
+	}
+	if len(marks) > 0 {
+		c.resume(slot, fi, marks[0].Position)
+		return
+	}
+	if followed {
+		return
+	}
+	top, ok := c.source.Top(stream.Subject(st.filter))
+	if !ok {
+		return
+	}
+	c.begin(slot, fi, st, &top)
+	if r.flags&scanning != 0 && f.sub&gapped == 0 {
+		// The scan is at older messages, which this subscription does not want.
+		at := top.Last
+		if top.Index > c.head {
+			at.Seq = top.First - 1
+		}
+		c.openGap(slot, fi, missed, at, 0).from = c.head
+	}
+}
+
+// subscribeWild begins a subscription with a wildcard filter.
+func (c *Core) subscribeWild(slot uint32, st *start, marks []nackproto.Mark) {
+	wi := c.addWild(slot, st.filter, st.sub)
+	r := c.slab.at(slot)
+	for i := range marks {
+		m := &marks[i]
+		top, ok := c.source.Top(m.Subject)
+		if !ok {
+			c.send(slot, &nackproto.Reset{Reason: nackproto.Other, Name: m.Subject})
+			c.counts.Resets++
+			continue
+		}
+		ti := c.topicOf(m.Subject, top.ID, top.Last.Epoch)
+		if r.flags&closing != 0 || ti == 0 {
+			return // over the limit of subjects
+		}
+		c.learn(ti, top)
+		if fi := c.findFollow(slot, ti); fi != 0 {
+			c.resume(slot, fi, m.Position)
+		}
+	}
+	switch {
+	case st.kind == startIndex && st.index >= c.source.Tail():
+		c.goBack(slot, wi, st.index)
+	case st.kind != startLive:
+		cd := c.chill(slot)
+		cd.starts = append(cd.starts, *st)
+		c.enqueue(slot)
+	}
+	if r.flags&scanning != 0 {
+		cd := c.chill(slot)
+		cd.fresh = max(cd.fresh, c.wilds.at(wi).done)
+	}
+}
+
+// addWildFollow has a session follow a subject by a wildcard subscription.
+func (c *Core) addWildFollow(slot, ti uint32) {
+	r := c.slab.at(slot)
+	if r.flags&closing != 0 {
+		return
+	}
+	if int(r.count) >= c.limits.MaxSubjects {
+		c.close(slot, nackproto.CloseFlood, fmt.Sprintf("more than %d subjects", c.limits.MaxSubjects))
+		return
+	}
+	fi := c.addFollow(slot, ti)
+	if r.flags&hasCold == 0 {
+		return
+	}
+	cd := c.cold[slot]
+	t := c.topics.at(ti)
+	for i := range cd.starts {
+		if st := &cd.starts[i]; st.filter.Match(t.name) {
+			if top, ok := c.source.Top(t.name); ok {
+				c.begin(slot, fi, st, &top)
+			}
+			return
+		}
+	}
+}
+
+// begin sets a new stream back to where its subscription begins.
+func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
+	at := stream.Position{Epoch: top.Last.Epoch, Seq: top.First - 1}
+	cached := stream.Seq(0)
+	if top.First <= top.Last.Seq {
+		cached = top.Last.Seq - at.Seq
+	}
+	switch st.kind {
+	case startLast:
+		if top.Index <= c.head { // else it comes live
+			c.snapshot(slot, fi)
+		}
+	case startHistory:
+		if cached > 0 && st.count > 0 {
+			at.Seq = top.Last.Seq - stream.Seq(min(uint64(cached), st.count))
+			c.openGap(slot, fi, beginGap, at, 0)
+		}
+	case startIndex:
+		if top.Index <= st.index {
+			return
+		}
+		if st.index < c.source.Tail() {
+			at.Seq = 0 // fails unless nothing was lost, and so tells
+		}
+		c.openGap(slot, fi, indexGap, at, 0).from = st.index
+	case startOther:
+		at.Epoch = ^at.Epoch // whatever it was, it is another
+		c.openGap(slot, fi, indexGap, at, 0)
+	case startLapsed:
+		if top.Index > st.index {
+			at.Seq = 0
+			c.openGap(slot, fi, missed, at, 0).from = st.index
+		}
+	}
+}
+
+// snapshot announces a subject with its newest message, or its retained one. It
+// is not part of the stream.
+func (c *Core) snapshot(slot, fi uint32) {
+	f := c.follows.at(fi)
+	t := c.topics.at(f.topic)
+	cd := c.chill(slot)
+	if f.sub&announced == 0 {
+		cd.out = appendSubject(cd.out, t, t.last, t.last)
+		f.sub |= announced
+	}
+	m, ok := c.source.Last(t.name)
+	if ok && m.Position.Epoch == t.epoch && m.Position.Seq <= t.last && !m.ExpiredAt(c.clock) {
+		cd.out = nackproto.AppendMessageX(cd.out, &m, true)
+	}
+	c.enqueue(slot)
+}
+
+// resume takes up a mark. PROTOCOL.md §6.6.
+func (c *Core) resume(slot, fi uint32, mark stream.Position) {
+	f := c.follows.at(fi)
+	t := c.topics.at(f.topic)
+	if f.sub&announced == 0 && t.bound && t.epoch == mark.Epoch {
+		cd := c.chill(slot)
+		cd.out = appendSubject(cd.out, t, mark.Seq, max(t.last, mark.Seq))
+		f.sub |= announced
+	} else {
+		f.sub |= moved
+	}
+	c.openGap(slot, fi, resume, mark, 0)
+}
+
+// turnOfStarts goes on with the beginnings of subscriptions: it looks for the
+// subjects that they match, some at a time.
+func (c *Core) turnOfStarts(slot uint32, cd *cold) {
+	const openAtOnce = 1024
+	for len(cd.starts) > 0 && len(cd.gaps) < openAtOnce && len(cd.out) < turnBytes {
+		st := &cd.starts[0]
+		next, more := c.source.Subjects(st.filter, st.from, func(name stream.Subject, top stream.Top) bool {
+			needs := true
+			if st.kind == startIndex || st.kind == startLapsed {
+				needs = top.Index > st.index
+			}
+			if needs {
+				c.topicOf(name, top.ID, top.Last.Epoch)
+				if ti := c.names[name]; ti != 0 {
+					c.learn(ti, top)
+				}
+			}
+			return c.slab.at(slot).flags&closing == 0
+		})
+		if c.slab.at(slot).flags&closing != 0 {
+			return
+		}
+		if st.from = next; more {
+			continue
+		}
+		if cd.starts = cd.starts[1:]; len(cd.starts) == 0 {
+			cd.starts = nil
+		}
+	}
+}
+
+// unsubscribe handles UNSUBSCRIBE. PROTOCOL.md §6.2.
+func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
+	if !c.hasSub(slot, u.Sub) {
+		return
+	}
+	r := c.slab.at(slot)
+	r.flags |= unsubscribed
+	r.subs--
+	if fi := c.findName(slot, u.Sub); fi != 0 && c.dropName(slot, fi, u.Sub) {
+		c.follows.at(fi).sub &^= exact | late | subMask
+	}
+	c.dropWilds(slot, func(w *wild) bool { return w.sub == u.Sub })
+	if r.flags&hasCold != 0 {
+		cd := c.cold[slot]
+		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })
+	}
+	c.dropFollows(slot, func(f *follow) bool {
+		f.sub &^= announced
+		return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
+	})
+}
