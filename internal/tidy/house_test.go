@@ -44,6 +44,7 @@ var house = map[string]room{
 	"cluster/snap":      {pure: true, imports: []string{"cluster/wal"}},
 	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	// 3 hall
+	"compare":          {},
 	"internal/metrics": {},
 	"internal/config":  {imports: []string{"stream"}},
 	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/config"}},

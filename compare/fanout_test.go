@@ -1,0 +1,135 @@
+package compare
+
+import (
+	"bytes"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// BenchmarkNativeFanOut is what a delivery costs the broker's process when there
+// is nothing to batch: one message of 64 B at a time to 1,000 subscribers, and
+// the same by a process that does nothing but write(2).
+func BenchmarkNativeFanOut(b *testing.B) {
+	const subs, messages = 1000, 300
+	var ours, floor []float64
+	for range rounds {
+		s := startNackMQ(b, b.TempDir())
+		pub := dialNative(b, s.native, 7)
+		var got atomic.Int64
+		for range subs {
+			c := subscribeNative(b, s.native, "/fleet/cmd/broadcast1")
+			defer c.Close()
+			go c.count(&got)
+		}
+		ours = append(ours, perDelivery(b, s, subs, messages, &got, func() {
+			if _, err := pub.publish("/fleet/cmd/broadcast1", bytes.Repeat([]byte("x"), 64), 1, time.Time{}); err != nil {
+				b.Error(err)
+			}
+		}))
+		pub.Close()
+		s.kill()
+
+		s = startFloor(b, subs)
+		got.Store(0)
+		for range subs {
+			c, err := net.Dial("tcp", s.native)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			go countBytes(c, &got)
+		}
+		control, err := net.Dial("tcp", s.native)
+		if err != nil {
+			b.Fatal(err)
+		}
+		floor = append(floor, perDelivery(b, s, subs, messages, &got, func() { control.Write([]byte{1}) }))
+		control.Close()
+		s.kill()
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(ours), "nackmq-cpu-us/delivery")
+	b.ReportMetric(median(floor), "write2-cpu-us/delivery")
+	b.ReportMetric(ratio(ours, floor), "ratio")
+}
+
+// perDelivery gives the CPU time in µs that s took for each delivery, when send
+// is called again each time all have received.
+func perDelivery(b *testing.B, s *server, subs, messages int64, got *atomic.Int64, send func()) float64 {
+	b.Helper()
+	before := s.cpu(b)
+	for i := range messages {
+		send()
+		waitFor(b, got, (i+1)*subs)
+	}
+	return float64((s.cpu(b) - before).Microseconds()) / float64(subs*messages)
+}
+
+func waitFor(b *testing.B, got *atomic.Int64, want int64) {
+	b.Helper()
+	for deadline := time.Now().Add(30 * time.Second); got.Load() < want; {
+		if time.Now().After(deadline) {
+			b.Fatalf("%d of %d deliveries after 30 s", got.Load(), want)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func countBytes(c net.Conn, n *atomic.Int64) {
+	buf := make([]byte, 64<<10)
+	rest := 0
+	for {
+		k, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		rest += k
+		n.Add(int64(rest / floorFrame))
+		rest %= floorFrame
+	}
+}
+
+// BenchmarkNativeHotSubject is the rate of deliveries when 8 publishers keep 64
+// messages each under way to 1,000 subscribers of one subject. Nothing may be
+// missing.
+func BenchmarkNativeHotSubject(b *testing.B) {
+	const subs, publishers, window, length = 1000, 8, 64, 3 * time.Second
+	var rates, cpus []float64
+	for range rounds {
+		s := startNackMQ(b, b.TempDir())
+		var got atomic.Int64
+		for range subs {
+			c := subscribeNative(b, s.native, "/fleet/cmd/broadcast1")
+			defer c.Close()
+			go c.count(&got)
+		}
+		before, start := s.cpu(b), time.Now()
+		sent := make(chan int, publishers)
+		for i := range publishers {
+			pub := dialNative(b, s.native, stream.PublisherID(100+i))
+			defer pub.Close()
+			go func() {
+				n, err := pub.publish("/fleet/cmd/broadcast1", bytes.Repeat([]byte("x"), 64), window, start.Add(length))
+				if err != nil {
+					b.Error(err)
+				}
+				sent <- n
+			}()
+		}
+		total := int64(0)
+		for range publishers {
+			total += int64(<-sent)
+		}
+		waitFor(b, &got, total*subs)
+		rates = append(rates, float64(total*subs)/time.Since(start).Seconds())
+		cpus = append(cpus, float64((s.cpu(b)-before).Microseconds())/float64(total*subs))
+		s.kill()
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(rates), "deliveries/s")
+	b.ReportMetric(median(cpus), "cpu-us/delivery")
+}
