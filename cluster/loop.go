@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/nackmq/nackmq/broker"
@@ -16,7 +19,7 @@ func (m *Member) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	closing, deadline := m.closing, (<-chan time.Time)(nil)
-	ready := m.ready
+	ready, stopped := m.ready, false
 	for {
 		m.engine.HandleTime(m.now())
 		m.feed()
@@ -31,7 +34,8 @@ func (m *Member) loop() {
 			if closing == nil && (m.engine.Err() != nil || m.drained()) {
 				return
 			}
-			if err := m.engine.Err(); err != nil {
+			if err := m.engine.Err(); err != nil && !stopped {
+				stopped = true
 				m.stop(err)
 			}
 			timer.Reset(m.untilDeadline())
@@ -149,18 +153,18 @@ func (m *Member) drained() bool {
 	return m.queue.Empty() && m.status.Waiting == 0
 }
 
-// stop notes why the member stopped by itself.
+// stop notes why the member stopped by itself, and what to do.
 func (m *Member) stop(err error) {
+	what := "check its disk, then start the node again"
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		what = "make room on its disk, then start the node again"
+	}
+	err = fmt.Errorf("cluster: %s: %w; %s", m.dir.path, err, what)
 	m.mu.Lock()
-	first := m.err == nil
-	if first {
-		m.err = err
-	}
+	m.err = err
 	m.mu.Unlock()
-	if first {
-		m.cfg.Log.Error().Err(err).Msg("member stopped: it confirms nothing more")
-		close(m.stopped)
-	}
+	m.cfg.Log.Error().Err(err).Msg("member stopped: it confirms nothing more")
+	close(m.stopped)
 }
 
 // end answers everybody who still waits, and ends the other goroutines.
