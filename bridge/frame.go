@@ -35,7 +35,7 @@ func (m *message) reset(of stream.Message, now int64) {
 	m.left = 0
 	if of.Expiry != 0 {
 		// At least a second, since 0 stands for no expiry here.
-		m.left = uint32(max(1, (of.Time+int64(of.Expiry)*1000-now)/1000))
+		m.left = uint32(max(1, (of.Time+int64(of.Expiry)*1000-now+999)/1000))
 	}
 	for v := range m.frames {
 		for q := range m.frames[v] {

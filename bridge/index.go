@@ -87,7 +87,7 @@ func (x *index) add(s *subscription) {
 		key := s.group + string(s.filter)
 		g := x.groups[key]
 		if g == nil {
-			g = &group{key: key}
+			g = &group{key: key, since: s.since}
 			x.groups[key] = g
 		}
 		if len(g.members) == 0 {

@@ -348,14 +348,12 @@ func (l *loop) share(g *group, m *message) {
 }
 
 func (l *loop) shareNow(g *group, m *message) bool {
+	if m.Index <= g.since || len(g.members) == 0 {
+		return true
+	}
 	first := g.pick(m.Index)
-	wanted := false
 	for k := range g.members {
 		sub := g.members[(first+k)%len(g.members)]
-		if m.Index <= sub.since {
-			continue
-		}
-		wanted = true
 		if sub.session.late {
 			continue
 		}
@@ -368,7 +366,7 @@ func (l *loop) shareNow(g *group, m *message) bool {
 			return true
 		}
 	}
-	return !wanted
+	return false
 }
 
 // serveWaiting gives the messages that wait for g's members to those that can

@@ -14,6 +14,7 @@ import (
 // loop.
 type group struct {
 	key     string
+	since   stream.Index    // when its first member came: a message belongs to the group, not to a member
 	members []*subscription // by client id
 	waiting []stream.Index  // for a member with room, rising
 }

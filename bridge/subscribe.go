@@ -100,6 +100,9 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	_ = ack.SubackEncode(&buf)
 	c.post(buf.Bytes())
 	l.touch(c)
+	for _, g := range s.groups {
+		l.serveWaiting(g)
+	}
 	if len(jobs) > 0 {
 		s.jobs = append(s.jobs, jobs...)
 		if !s.late {
