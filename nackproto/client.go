@@ -15,13 +15,12 @@ const (
 	StateDown     ClientState = iota // no connection
 	StateGreeting                    // HELLO is sent or about to be
 	StateUp                          // WELCOME came
-	StateLeaving                     // up, but the server drains: no new publish goes out
 	StateEnding                      // CLOSE is the last frame: send it and disconnect
 	StateClosed                      // over: no connection will be made again
 )
 
 func (s ClientState) String() string {
-	return [...]string{"down", "greeting", "up", "leaving", "ending", "closed"}[s]
+	return [...]string{"down", "greeting", "up", "ending", "closed"}[s]
 }
 
 // ErrClosed says that the session is over.
@@ -152,7 +151,7 @@ func (s *ClientSession) HandleFrame(now time.Time, f ServerFrame) error {
 	switch s.state {
 	case StateGreeting:
 		err = s.handleGreeting(now, f)
-	case StateUp, StateLeaving:
+	case StateUp:
 		err = s.handleOpen(now, f)
 	case StateEnding:
 		// What comes after our CLOSE is of no interest, but for the server's own.
@@ -210,7 +209,6 @@ func (s *ClientSession) handleOpen(now time.Time, f ServerFrame) error {
 	case *Subscribed:
 		return s.handleSubscribed(now, f)
 	case *Drain:
-		s.state = StateLeaving
 		s.tell(&Draining{f.Within, f.Servers})
 	case *Close:
 		s.handleClose(f)
@@ -259,7 +257,7 @@ func (s *ClientSession) Close() {
 }
 
 func (s *ClientSession) end(code CloseCode, reason string) {
-	if s.state != StateGreeting && s.state != StateUp && s.state != StateLeaving {
+	if s.state != StateGreeting && s.state != StateUp {
 		return
 	}
 	if s.state == StateGreeting && len(s.out) > 0 {
@@ -284,8 +282,8 @@ func (s *ClientSession) PollFrame(now time.Time) (ClientFrame, bool) {
 		}
 		return f, true
 	}
-	if s.state == StateUp || s.state == StateLeaving {
-		if f := s.window.next(now, s.state == StateLeaving); f != nil {
+	if s.state == StateUp {
+		if f := s.window.next(now); f != nil {
 			return f, true
 		}
 	}
@@ -301,12 +299,10 @@ func (s *ClientSession) tell(e Event) { s.events.push(e) }
 // happens.
 func (s *ClientSession) Timeout() time.Time {
 	var at time.Time
-	if s.state == StateGreeting || s.state == StateUp || s.state == StateLeaving {
-		if !s.paused {
-			at = s.silentAt()
-		}
+	if (s.state == StateGreeting || s.state == StateUp) && !s.paused {
+		at = s.silentAt()
 	}
-	if s.state == StateUp || s.state == StateLeaving {
+	if s.state == StateUp {
 		at = earlier(at, s.subjects.timeout())
 		at = earlier(at, s.window.retryAt)
 		for _, sub := range s.subs {
@@ -332,14 +328,11 @@ func (s *ClientSession) silentAt() time.Time {
 
 // HandleTimeout does what is due. It may be called at any time.
 func (s *ClientSession) HandleTimeout(now time.Time) {
-	switch s.state {
-	case StateGreeting, StateUp, StateLeaving:
-		if !s.paused && !now.Before(s.silentAt()) {
-			s.end(CloseSilent, "nothing was heard from the server")
-			return
-		}
+	if (s.state == StateGreeting || s.state == StateUp) && !s.paused && !now.Before(s.silentAt()) {
+		s.end(CloseSilent, "nothing was heard from the server")
+		return
 	}
-	if s.state == StateUp || s.state == StateLeaving {
+	if s.state == StateUp {
 		s.nackDue(now)
 		s.askDue(now)
 	}

@@ -50,7 +50,7 @@ func (s *ClientSession) Subscribe(filter stream.Filter, start Start) uint64 {
 	}
 	sub.start.Marks = nil
 	s.subs = append(s.subs, sub)
-	if s.state == StateUp || s.state == StateLeaving {
+	if s.state == StateUp {
 		s.ask(sub)
 	}
 	return sub.id

@@ -67,9 +67,16 @@ func (s *ClientSession) Publish(p stream.Publication, tag any) error {
 	return nil
 }
 
-// next gives the next PUBLISH to send. A session that leaves sends only what had
-// been sent before.
-func (w *window) next(now time.Time, leaving bool) *Publish {
+// Abandon takes the oldest publish without an answer away, until there is none,
+// and says whether it was ever sent: then its outcome is unknown. Only when the
+// session is closed.
+func (s *ClientSession) Abandon() (tag any, sent, ok bool) {
+	p, ok := s.window.queue.pop()
+	return p.tag, p.number != 0, ok
+}
+
+// next gives the next PUBLISH to send.
+func (w *window) next(now time.Time) *Publish {
 	if w.refused {
 		if w.retryAt.IsZero() || now.Before(w.retryAt) {
 			return nil
@@ -82,9 +89,6 @@ func (w *window) next(now time.Time, leaving bool) *Publish {
 	}
 	p := w.queue.at(w.sent)
 	if p.number == 0 {
-		if leaving {
-			return nil
-		}
 		w.last++
 		p.number = w.last
 	}
@@ -112,9 +116,7 @@ func (s *ClientSession) handleConfirm(now time.Time, f *Confirm) error {
 		}
 		if run.Code.MayRepeat() {
 			w.answered += int(run.Count)
-			if !w.refused {
-				w.refused = true
-			}
+			w.refused = true
 			if w.answered == w.sent {
 				w.retryAt = now.Add(max(run.Retry, minRetry))
 			}
