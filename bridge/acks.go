@@ -34,6 +34,19 @@ const (
 	maxAckBytes   = 1 << 20
 )
 
+// enqueue waits until a publication of size bytes may go to the publisher, and
+// gives its place in the queue. It fails when the connection closes meanwhile.
+// The caller owes b.budget the size, when the publication ended.
+func (c *client) enqueue(id uint16, qos byte, size int) (slot uint32, ok bool) {
+	if !c.b.budget.take(size, &c.ended) {
+		return 0, false
+	}
+	if slot, ok = c.reserve(id, qos, size); !ok {
+		c.b.budget.give(size)
+	}
+	return slot, ok
+}
+
 // reserve gives the next place in the queue, after waiting for room. It fails
 // when the connection closes meanwhile.
 func (c *conn) reserve(id uint16, qos byte, size int) (slot uint32, ok bool) {

@@ -31,7 +31,8 @@ type Config struct {
 	MaxPacket        int           // 1 MiB, of a packet that a client sends
 	ReceiveMaximum   int           // 1,024 publications of an MQTT 5 client without acknowledgement
 	Window           int           // 256 deliveries to a client that does not say how many it takes
-	Buffer           int           // 1 MiB of deliveries that a connection has not taken
+	Buffer           int           // 256 KiB of deliveries that a connection has not taken
+	Uncommitted      int           // 32 MiB of all connections' publications that wait for their commit
 	TopicAliasMax    int           // 32, of an MQTT 5 publisher
 	MaxKeepAlive     time.Duration // no limit; else an MQTT 5 client is told so
 	ConnectTimeout   time.Duration // 10 s from accepting a connection to its CONNECT
@@ -47,7 +48,8 @@ func (c *Config) setDefaults() {
 	c.MaxPacket = cmpOr(c.MaxPacket, 1<<20)
 	c.ReceiveMaximum = cmpOr(c.ReceiveMaximum, 1024)
 	c.Window = cmpOr(c.Window, 256)
-	c.Buffer = cmpOr(c.Buffer, 1<<20)
+	c.Buffer = cmpOr(c.Buffer, 256<<10)
+	c.Uncommitted = cmpOr(c.Uncommitted, 32<<20)
 	c.TopicAliasMax = cmpOr(c.TopicAliasMax, 32)
 	c.ConnectTimeout = cmpOr(c.ConnectTimeout, 10*time.Second)
 	c.StuckTimeout = cmpOr(c.StuckTimeout, 30*time.Second)
@@ -76,6 +78,8 @@ func (c *Config) Validate() error {
 		return errors.New("bridge: Window must be 1 to 16384")
 	case c.TopicAliasMax < 0 || c.TopicAliasMax > 65535:
 		return errors.New("bridge: TopicAliasMax must be 1 to 65535")
+	case c.Buffer < 0 || c.Uncommitted < 0:
+		return errors.New("bridge: Buffer and Uncommitted must not be negative")
 	case c.MaxPacket != 0 && c.MaxPacket < 1024 || c.MaxPacket > stream.MaxItemBytes:
 		return errors.New("bridge: MaxPacket must be 1 KiB to 16 MiB")
 	}
@@ -109,6 +113,7 @@ type Bridge struct {
 	meters meters
 	loop   *loop
 	acker  *acker
+	budget *budget
 	wg     sync.WaitGroup // of connections and accept loops
 
 	mu        sync.Mutex
@@ -129,6 +134,7 @@ func New(cfg Config) (*Bridge, error) {
 		cfg:       cfg,
 		meters:    newMeters(cfg.Metrics),
 		acker:     newAcker(),
+		budget:    newBudget(cfg.Uncommitted),
 		listeners: map[net.Listener]bool{},
 		clients:   map[*client]bool{},
 		byID:      map[string]*client{},

@@ -47,6 +47,7 @@ func newClient(b *Bridge, nc net.Conn) *client {
 		b:    b,
 		gone: make(chan struct{}),
 	}
+	c.wake = b.budget.wake
 	c.onRoom = func() { b.loop.in.stir(c) }
 	c.in = packetReader{br: bufio.NewReaderSize(c.conn, 2048), max: b.cfg.MaxPacket}
 	return c
@@ -57,7 +58,10 @@ var errGoodbye = errors.New("bridge: goodbye")
 
 // serve runs the connection until it ends. A protocol error is told to an MQTT 5
 // client; an older one sees the connection close (MQTT 5, 4.13; 3.1.1, 4.8).
-func (c *client) serve() {
+//
+// It gives the reason of the end; nil: the client said goodbye, or this side
+// closed in good order.
+func (c *client) serve() error {
 	c.deadline(time.Now().Add(c.b.cfg.ConnectTimeout))
 	err := c.connect()
 	for err == nil {
@@ -67,8 +71,11 @@ func (c *client) serve() {
 			err = c.handle(pk)
 		}
 	}
-	if _, ours := c.cause(); ours || err == errGoodbye {
-		return
+	if cause, ours := c.cause(); ours {
+		return cause
+	}
+	if err == errGoodbye {
+		return nil
 	}
 	var code packets.Code
 	switch {
@@ -77,6 +84,7 @@ func (c *client) serve() {
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.session != nil:
 		c.shut(c.disconnectPacket(packets.ErrKeepAliveTimeout), err)
 	}
+	return err
 }
 
 // arm sets the read deadline to one and a half keep-alives (MQTT 5, 3.1.2-22),

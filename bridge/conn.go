@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,7 +34,9 @@ type conn struct {
 	acker  *acker          // flushes for those who complete acknowledgements
 	onRoom func()          // called, also under mu, when there is room and wantRoom was set; does not block
 
-	wg sync.WaitGroup // the burst's goroutine
+	wg    sync.WaitGroup // the burst's goroutine
+	ended atomic.Bool    // closing, for those who wait without mu
+	wake  func()         // makes them look; called under mu
 
 	mu       sync.Mutex
 	buf      []byte // not yet taken by the kernel nor by the burst
@@ -103,8 +106,17 @@ func (c *conn) deliver(frame []byte, at int, id uint16) bool {
 		return false
 	}
 	// An empty buffer takes a frame of any size, or a large one could never go.
-	if held := len(c.buf) + c.bursting; held > 0 && held+len(frame) > c.limit {
-		c.wantRoom = true
+	full := func() bool {
+		held := len(c.buf) + c.bursting
+		return held > 0 && held+len(frame) > c.limit
+	}
+	if full() {
+		if c.flushLocked(); full() {
+			c.wantRoom = true
+			return false
+		}
+	}
+	if c.dead {
 		return false
 	}
 	c.grow()
@@ -115,14 +127,6 @@ func (c *conn) deliver(frame []byte, at int, id uint16) bool {
 		c.buf[n+at+1] = byte(id)
 	}
 	return true
-}
-
-// hasRoom reports whether a delivery of n bytes would be taken.
-func (c *conn) hasRoom(n int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	held := len(c.buf) + c.bursting
-	return !c.closing && !c.dead && (held == 0 || held+n <= c.limit)
 }
 
 func (c *conn) flush() {
@@ -236,8 +240,7 @@ func (c *conn) closeLocked(err error) {
 	if c.closing {
 		return
 	}
-	c.closing, c.err = true, err
-	c.acks.room.Broadcast()
+	c.endLocked(err)
 	if len(c.buf) > 0 && !c.burst && !c.dead {
 		c.flushLocked()
 	}
@@ -253,10 +256,17 @@ func (c *conn) deadLocked(err error) {
 	c.dead = true
 	c.buf = nil
 	if !c.closing {
-		c.closing, c.err = true, err
-		c.acks.room.Broadcast()
+		c.endLocked(err)
 	}
 	c.kickLocked()
+}
+
+// endLocked lets nothing more in and wakes whoever waits for this connection.
+func (c *conn) endLocked(err error) {
+	c.closing, c.err = true, err
+	c.ended.Store(true)
+	c.acks.room.Broadcast()
+	c.wake()
 }
 
 func (c *conn) kickLocked() {

@@ -103,7 +103,8 @@ func (b *Bridge) serveConn(c *client) {
 			c.shut(nil, errors.New("bridge: panic"))
 		}
 	}()
-	c.serve()
+	err := c.serve()
+	c.b.cfg.Log.Debug().Str("client", c.who.ClientID).Str("peer", c.nc.RemoteAddr().String()).AnErr("err", err).Msg("mqtt connection ended")
 }
 
 func (b *Bridge) serveWebSocket(w http.ResponseWriter, r *http.Request) {

@@ -25,11 +25,11 @@ func (c *client) publishOnce(id uint16, it stream.Item) error {
 	if r == nil && n >= maxInbound+c.b.cfg.ReceiveMaximum {
 		return packets.ErrReceiveMaximum
 	}
-	slot, ok := c.reserve(id, 2, len(it.Payload))
-	if !ok {
-		return errClosing
-	}
 	if r != nil {
+		slot, ok := c.reserve(id, 2, 0)
+		if !ok {
+			return errClosing
+		}
 		in.mu.Lock()
 		if r.conn != c.conn {
 			in.open++
@@ -45,12 +45,18 @@ func (c *client) publishOnce(id uint16, it stream.Item) error {
 		}
 		return nil
 	}
+	size := it.EncodedLen()
+	slot, ok := c.enqueue(id, 2, size)
+	if !ok {
+		return errClosing
+	}
 	r = &received{conn: c.conn, slot: slot}
 	in.mu.Lock()
 	in.ids[id] = r
 	in.open++
 	in.mu.Unlock()
 	c.b.cfg.Publisher.Publish(it, func(at stream.Place, err error) {
+		c.b.budget.give(size)
 		code, fatal := c.b.outcome(at, err)
 		committed := err == nil && code == 0
 		in.mu.Lock()

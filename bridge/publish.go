@@ -35,11 +35,13 @@ func (c *client) publish(pk *packets.Packet) error {
 	if qos == 2 {
 		return c.publishOnce(pk.PacketID, it)
 	}
-	slot, ok := c.reserve(pk.PacketID, qos, len(pk.Payload))
+	size := it.EncodedLen()
+	slot, ok := c.enqueue(pk.PacketID, qos, size)
 	if !ok {
 		return errClosing
 	}
 	c.b.cfg.Publisher.Publish(it, func(at stream.Place, err error) {
+		c.b.budget.give(size)
 		code, fatal := c.b.outcome(at, err)
 		c.settle(slot, qos, code, fatal, err)
 	})
