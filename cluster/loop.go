@@ -156,8 +156,11 @@ func (m *Member) drained() bool {
 // stop notes why the member stopped by itself, and what to do.
 func (m *Member) stop(err error) {
 	what := "check its disk, then start the node again"
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		what = "make room on its disk, then start the node again"
+	case errors.Is(err, stream.ErrEntry), errors.Is(err, engine.ErrNewer):
+		what = "start the version that wrote it, or a newer one"
 	}
 	err = fmt.Errorf("cluster: %s: %w; %s", m.dir.path, err, what)
 	m.mu.Lock()

@@ -16,6 +16,9 @@ import (
 // ErrClosed is the Err of an engine that was told to stop.
 var ErrClosed = errors.New("engine: stopped")
 
+// ErrNewer is the Err of an engine whose log has an entry that it does not know.
+var ErrNewer = errors.New("engine: a newer version has written to the log")
+
 // An Engine is a member's part in the agreement on the log. See the package
 // comment for how it is driven. It belongs to one goroutine.
 type Engine struct {
@@ -316,7 +319,7 @@ func (e *Engine) apply(en *pb.Entry) error {
 		}
 		e.conf = e.node.ApplyConfChange(cc)
 	default:
-		return fmt.Errorf("engine: entry %d is of kind %d, which a newer version wrote", en.GetIndex(), en.GetType())
+		return fmt.Errorf("%w: entry %d is of kind %d", ErrNewer, en.GetIndex(), en.GetType())
 	}
 	a, err := e.cfg.Machine.Apply(entry)
 	if err != nil {
