@@ -59,7 +59,6 @@ type process struct {
 	eng    *engine.Engine
 	queue  *engine.Queue
 	born   time.Duration
-	first  int64 // log time at the start
 	ready  bool
 	seen   stream.Index
 	buf    []stream.Message
