@@ -18,6 +18,7 @@ type cold struct {
 	exactDone stream.Index // while scanning: exact subscriptions were served up to here
 	fresh     stream.Index // while scanning: above it every subscription wants everything
 	names     []otherName
+	ghosts    []uint32  // follows whose exact subscription ended while the session scans
 	nacks     [4]nacked // the latest that were answered
 	nackCount int       // since nackReset
 	nackReset ticks

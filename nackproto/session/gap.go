@@ -265,9 +265,13 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 			continue
 		}
 		f := c.follows.at(g.follow)
+		t := c.topics.at(f.topic)
+		if t.bound && g.pos.Seq > t.last && t.epoch == g.pos.Epoch {
+			keep = append(keep, g) // a RESET moved it beyond the core's head
+			continue
+		}
 		if g.kind == resume {
 			c.counts.Continuous++
-			t := c.topics.at(f.topic)
 			c.send(slot, &nackproto.Continuous{Alias: nackproto.AliasOf(t.id), Seq: g.pos.Seq})
 			g.kind = missed
 		}

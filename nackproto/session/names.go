@@ -29,6 +29,10 @@ func (c *Core) nameFollow(slot, fi uint32, sub uint64) {
 	cd.names = append(cd.names, otherName{sub: sub, follow: fi})
 }
 
+func (cd *cold) hasName(fi uint32) bool {
+	return slices.ContainsFunc(cd.names, func(n otherName) bool { return n.follow == fi })
+}
+
 // nameTwin notes a second subscription to the subject of a follow.
 func (c *Core) nameTwin(slot, fi uint32, sub uint64) {
 	cd := c.chill(slot)
@@ -84,7 +88,7 @@ func (c *Core) dropName(slot, fi uint32, sub uint64) bool {
 // hasSub reports whether a session has a subscription of that name.
 func (c *Core) hasSub(slot uint32, sub uint64) bool {
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
-		if c.wilds.at(i).sub == sub {
+		if w := c.wilds.at(i); !w.gone && w.sub == sub {
 			return true
 		}
 	}

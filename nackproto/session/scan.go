@@ -54,10 +54,31 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 		return false
 	}
 	if r.cursor >= c.head {
-		r.flags &^= scanning
-		cd.exactDone, cd.fresh = 0, 0
+		c.endScan(slot, cd)
 	}
 	return r.flags&blocked == 0
+}
+
+// endScan makes a session one that is caught up. Subscriptions that ended
+// meanwhile have kept the streams of subjects that others match, too, where they
+// were; now they go.
+func (c *Core) endScan(slot uint32, cd *cold) {
+	r := c.slab.at(slot)
+	r.flags &^= scanning
+	r.cursor, cd.exactDone, cd.fresh = 0, 0, 0
+	ghosts := len(cd.ghosts) > 0
+	for _, fi := range cd.ghosts {
+		if f := c.follows.at(fi); f.session == slot && f.sub&subMask == hasName && !cd.hasName(fi) {
+			f.sub &^= exact | late | subMask
+		}
+	}
+	cd.ghosts = nil
+	c.dropWilds(slot, func(w *wild) bool { ghosts = ghosts || w.gone; return w.gone })
+	if ghosts {
+		c.dropFollows(slot, func(f *follow) bool {
+			return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
+		})
+	}
 }
 
 // markFollows notes at each topic by which follow the session gets it.
@@ -147,24 +168,37 @@ func (c *Core) goBack(slot, wi uint32, to stream.Index) {
 func (c *Core) lapsed(slot uint32, cd *cold) {
 	r := c.slab.at(slot)
 	from := r.cursor
-	r.flags &^= scanning
-	r.cursor = 0
-	cd.exactDone, cd.fresh = 0, 0
 	for fi := r.follows; fi != 0; fi = c.follows.at(fi).more {
 		f := c.follows.at(fi)
 		if f.sub&gapped != 0 {
 			continue
 		}
+		served := from
+		if from < cd.fresh {
+			served = max(from, c.served(slot, cd, fi))
+		}
 		t := c.topics.at(f.topic)
 		top, ok := c.source.Top(t.name)
-		if !ok || top.Index <= from || top.Last.Epoch != t.epoch {
+		if !ok || top.Index <= served || top.Last.Epoch != t.epoch {
 			continue
 		}
-		c.openGap(slot, fi, missed, stream.Position{Epoch: t.epoch}, 0).from = from
+		c.openGap(slot, fi, missed, stream.Position{Epoch: t.epoch}, 0).from = served
 	}
-	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
-		cd.starts = append(cd.starts, start{kind: startLapsed, filter: c.filters.at(c.wilds.at(i).filter).text, index: from})
+	c.startOver(slot, from)
+	c.endScan(slot, cd)
+}
+
+// startOver has a session that lost messages after index from look for subjects
+// that its wildcard subscriptions match and that it does not follow yet, since
+// their first messages may be among those.
+func (c *Core) startOver(slot uint32, from stream.Index) {
+	cd := c.chill(slot)
+	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
+		if w := c.wilds.at(i); !w.gone {
+			cd.starts = append(cd.starts, start{kind: startLapsed, filter: c.filters.at(w.filter).text, index: max(from, w.done)})
+		}
 	}
+	c.enqueue(slot)
 }
 
 // Lapsed says that the loop's reader fell off the cache and stands at index at:
@@ -176,6 +210,11 @@ func (c *Core) Lapsed(at stream.Index, now int64) {
 	c.head = at
 	for _, t := range c.names {
 		c.lapsedTopic(t, from)
+	}
+	for slot := uint32(1); slot < c.slab.used; slot++ {
+		if r := c.slab.at(slot); r.wilds != 0 && r.flags&(scanning|closing) == 0 {
+			c.startOver(slot, from)
+		}
 	}
 }
 

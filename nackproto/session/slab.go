@@ -31,6 +31,7 @@ const (
 	owes               // has confirmations to send
 	turnGaps           // the next turn of a scanning session goes to its gaps
 	unsubscribed       // has sent an UNSUBSCRIBE
+	survey             // the next heartbeat tells the top of whatever is not announced
 )
 
 // blocked are the flags of a session that cannot be written to right now.

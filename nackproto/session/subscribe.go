@@ -231,19 +231,31 @@ func (c *Core) addWildFollow(slot, ti uint32) {
 		return
 	}
 	cd := c.cold[slot]
-	t := c.topics.at(ti)
-	for i := range cd.starts {
-		if st := &cd.starts[i]; st.filter.Match(t.name) {
-			if top, ok := c.source.Top(t.name); ok {
-				c.begin(slot, fi, st, &top)
-			}
-			return
+	if len(cd.starts) == 0 {
+		return
+	}
+	name := c.topics.at(ti).name
+	sub := uint64(0)
+	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
+		if w := c.wilds.at(i); !w.gone && c.filters.at(w.filter).text.Match(name) {
+			sub = w.sub // the oldest one decides
 		}
+	}
+	for i := range cd.starts {
+		st := &cd.starts[i]
+		if st.sub != sub && st.kind != startLapsed || !st.filter.Match(name) {
+			continue
+		}
+		if top, ok := c.source.Top(name); ok {
+			c.begin(slot, fi, st, &top)
+		}
+		return
 	}
 }
 
 // begin sets a new stream back to where its subscription begins.
 func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
+	c.learn(c.follows.at(fi).topic, *top)
 	at := stream.Position{Epoch: top.Last.Epoch, Seq: top.First - 1}
 	cached := stream.Seq(0)
 	if top.First <= top.Last.Seq {
@@ -306,7 +318,10 @@ func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 	} else {
 		f.sub |= moved
 	}
-	c.openGap(slot, fi, resume, mark, 0)
+	g := c.openGap(slot, fi, resume, mark, 0)
+	if !g.begun {
+		g.pos, g.hint, g.from = mark, 0, 0 // whatever another subscription was to begin with
+	}
 }
 
 // turnOfStarts goes on with the beginnings of subscriptions: it looks for the
@@ -346,12 +361,27 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		return
 	}
 	r := c.slab.at(slot)
-	r.flags |= unsubscribed
+	r.flags |= unsubscribed | survey
 	r.subs--
+	scans := r.flags&scanning != 0
 	if fi := c.findName(slot, u.Sub); fi != 0 && c.dropName(slot, fi, u.Sub) {
-		c.follows.at(fi).sub &^= exact | late | subMask
+		f := c.follows.at(fi)
+		f.sub &^= subMask
+		if scans && c.matchesWild(slot, c.topics.at(f.topic).name) {
+			f.sub |= hasName // of nobody: see endScan
+			cd := c.chill(slot)
+			cd.ghosts = append(cd.ghosts, fi)
+		} else {
+			f.sub &^= exact | late
+		}
 	}
-	c.dropWilds(slot, func(w *wild) bool { return w.sub == u.Sub })
+	c.dropWilds(slot, func(w *wild) bool {
+		if w.gone || w.sub != u.Sub {
+			return false
+		}
+		w.gone = scans && int(r.subs) < c.limits.MaxSubscriptions
+		return !w.gone
+	})
 	if r.flags&hasCold != 0 {
 		cd := c.cold[slot]
 		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })

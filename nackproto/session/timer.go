@@ -114,13 +114,20 @@ func (c *Core) beat(slot uint32) {
 	r.beat = c.now
 	c.wake(slot, c.now+inTicks(c.limits.Heartbeat))
 	since, upto := r.beatIndex, c.reached(slot)
+	asked := r.flags&survey != 0 && upto == c.head
 	h := nackproto.Heartbeat{Stale: c.stale, Index: upto}
 	for fi := r.follows; fi != 0; {
 		f := c.follows.at(fi)
 		fi = f.more
 		t := c.topics.at(f.topic)
-		if f.sub&(announced|gapped) != announced || t.index <= since || t.index > upto {
+		news := t.index > since && t.index <= upto || asked && f.sub&announced == 0 && t.last != 0
+		if f.sub&gapped != 0 || !news {
 			continue
+		}
+		if f.sub&announced == 0 {
+			cd := c.chill(slot)
+			cd.out = appendSubject(cd.out, t, t.last, t.last)
+			f.sub |= announced
 		}
 		h.Tops = append(h.Tops, nackproto.Top{Alias: nackproto.AliasOf(t.id), Seq: t.last})
 		if len(h.Tops) == nackproto.MaxHeartbeatTops {
@@ -131,6 +138,9 @@ func (c *Core) beat(slot uint32) {
 	}
 	c.send(slot, &h)
 	r.beatIndex = upto
+	if asked {
+		r.flags &^= survey
+	}
 }
 
 // reached gives the index up to which a session has everything, or was told that

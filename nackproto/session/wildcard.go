@@ -16,6 +16,7 @@ type wild struct {
 	more    uint32 // of the same session
 	sub     uint64 // the client's number
 	joined  uint64 // Core.wildCount when it came
+	gone    bool   // unsubscribed while the session scans: it only says up to where the session was served
 	// Up to done it needs nothing more: it was not there yet, or was served. Only
 	// a scanning session looks at it.
 	done stream.Index
@@ -67,11 +68,11 @@ func (c *Core) addWild(slot uint32, text stream.Filter, sub uint64) uint32 {
 func (c *Core) dropWilds(slot uint32, drop func(*wild) bool) (n int) {
 	for at := &c.slab.at(slot).wilds; *at != 0; {
 		i := *at
-		w := *c.wilds.at(i)
-		if !drop(&w) {
-			at = &c.wilds.at(i).more
+		if p := c.wilds.at(i); !drop(p) {
+			at = &p.more
 			continue
 		}
+		w := *c.wilds.at(i)
 		*at = w.more
 		n++
 		f := c.filters.at(w.filter)
@@ -96,7 +97,7 @@ func (c *Core) dropWilds(slot uint32, drop func(*wild) bool) (n int) {
 // matchesWild reports whether a wildcard subscription of slot matches name.
 func (c *Core) matchesWild(slot uint32, name stream.Subject) bool {
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
-		if c.filters.at(c.wilds.at(i).filter).text.Match(name) {
+		if w := c.wilds.at(i); !w.gone && c.filters.at(w.filter).text.Match(name) {
 			return true
 		}
 	}
@@ -114,6 +115,9 @@ func (c *Core) askWildcards(e *bound, name stream.Subject, id stream.SubjectID) 
 				break
 			}
 			i = w.next
+			if w.gone {
+				continue
+			}
 			if e.topic == 0 {
 				e.topic = c.newTopic(name)
 				top := c.topics.at(e.topic)
