@@ -577,9 +577,9 @@ func (s *script) end() {
 }
 
 func TestModel(t *testing.T) {
-	first, n := uint64(1), uint64(400)
+	first, n := uint64(1), uint64(150)
 	if testing.Short() {
-		n = 100
+		n = 40
 	}
 	if v := os.Getenv("NACKSESSION_SEED"); v != "" {
 		first, _ = strconv.ParseUint(v, 10, 64)

@@ -241,15 +241,20 @@ func (c *Core) addWildFollow(slot, ti uint32) {
 			sub = w.sub // the oldest one decides
 		}
 	}
+	top, ok := c.source.Top(name)
+	var by *start
 	for i := range cd.starts {
 		st := &cd.starts[i]
-		if st.sub != sub && st.kind != startLapsed || !st.filter.Match(name) {
-			continue
+		switch {
+		case !st.filter.Match(name):
+		case st.kind == startLapsed && top.Index > st.index:
+			by = st // a loss is told, whatever the subscription was to begin with
+		case st.sub == sub && by == nil:
+			by = st
 		}
-		if top, ok := c.source.Top(name); ok {
-			c.begin(slot, fi, st, &top)
-		}
-		return
+	}
+	if ok && by != nil {
+		c.begin(slot, fi, by, &top)
 	}
 }
 
