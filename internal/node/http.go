@@ -29,6 +29,7 @@ func (n *Node) newHTTPServer() *http.Server {
 	mux.HandleFunc("GET /api/v1/status", n.serveStatus)
 	mux.HandleFunc("GET /{$}", n.servePage)
 	mux.Handle("/mqtt", n.whenReady(func() http.Handler { return n.mqtt.WebSocket() }))
+	mux.Handle("/nack", n.whenReady(func() http.Handler { return n.native.WebSocket() }))
 	var h http.Handler = mux
 	if !n.cfg.AllowAnonymous {
 		h = guard(h)

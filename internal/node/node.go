@@ -17,6 +17,7 @@ import (
 	"github.com/nackmq/nackmq/cluster"
 	"github.com/nackmq/nackmq/internal/config"
 	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/nackproto/nacknet"
 )
 
 // Options are what a node is given beside its configuration.
@@ -31,6 +32,17 @@ type door interface {
 	WebSocket() http.Handler
 	Drain(context.Context) error // sends the clients away
 	Close() error                // waits for all that the door began
+}
+
+// leaveWithin is how long native clients have to go elsewhere when a node stops.
+const leaveWithin = time.Second
+
+// nativeDoor gives the native server the shape of a door.
+type nativeDoor struct{ *nacknet.Server }
+
+func (d nativeDoor) Drain(ctx context.Context) error {
+	d.Server.Drain(ctx, leaveWithin)
+	return nil
 }
 
 // A Node is one running node.
@@ -116,7 +128,19 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 	}); err != nil {
 		return errors.Join(err, member.Close())
 	}
+	native, err := nacknet.NewServer(nacknet.ServerConfig{
+		Broker:    member.Broker(),
+		Publisher: member,
+		Metrics:   set,
+		Node:      n.cfg.Name(),
+		Log:       n.log.With().Str("room", "native").Logger(),
+	})
+	if err != nil {
+		return errors.Join(err, n.mqtt.Close(), member.Close())
+	}
+	n.native = nativeDoor{native}
 	n.serve("mqtt", n.mqtt, l.mqtt)
+	n.serve("native", n.native, l.native)
 	n.running.Go(func() {
 		select {
 		case <-member.Stopped():
@@ -131,7 +155,8 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 // serve serves a door's clients until it is closed.
 func (n *Node) serve(name string, d door, ln net.Listener) {
 	n.running.Go(func() {
-		if err := d.Serve(context.Background(), ln); err != nil && !errors.Is(err, net.ErrClosed) {
+		err := d.Serve(context.Background(), ln)
+		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, nacknet.ErrServerClosed) {
 			n.fail(fmt.Errorf("%s: %w", name, err))
 		}
 	})
@@ -166,9 +191,6 @@ func (n *Node) Stop(ctx context.Context) error {
 	close(n.stopping)
 	var drained sync.WaitGroup
 	for _, d := range []door{n.mqtt, n.native} {
-		if d == nil {
-			continue
-		}
 		drained.Go(func() {
 			_ = d.Drain(ctx) // late clients are cut off
 			_ = d.Close()

@@ -77,12 +77,14 @@ func TestPaths(t *testing.T) {
 		{"/", 200, n.Addresses().MQTT},
 		{"/metrics", 200, `nackmq_build_info{commit="c1",version="v1"} 1`},
 		{"/metrics", 200, `nackmq_sessions{protocol="mqtt"} 0`},
+		{"/metrics", 200, `nackmq_sessions{protocol="native"} 0`},
 		{"/metrics", 200, "nackmq_log_index 0"},
 		{"/metrics", 200, "go_goroutines "},
 		{"/metrics", 200, "process_open_fds "},
 		{"/api/v1/status", 200, `"name": "test"`},
 		{"/nothing", 404, ""},
 		{"/mqtt", 426, ""}, // WebSocket only
+		{"/nack", 426, ""},
 	} {
 		if status, body := get(t, n, tt.path); status != tt.status || !strings.Contains(body, tt.has) {
 			t.Errorf("GET %s = %d, want %d with %q in:\n%s", tt.path, status, tt.status, tt.has, body)
