@@ -1,5 +1,5 @@
-// Command nackmq is NackMQ in one binary: serve runs a node, config and doctor
-// help to set one up.
+// Command nackmq is NackMQ in one binary: serve runs a node, pub and sub talk to
+// one in either of its languages, config and doctor help to set one up.
 //
 // Every command keeps three promises to scripts: what it prints on standard
 // output is data, one line a thing; what went wrong is one sentence on standard
@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ func run(ctx context.Context, args []string, std streams, environ []string) int 
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(std.err, "nackmq: %v\n", err)
+	fmt.Fprintf(std.err, "nackmq: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	var usage *usageError
 	if !*started || errors.As(err, &usage) {
 		return exitUsage
@@ -102,6 +103,8 @@ same subjects; a native subscriber says nothing while all is well.
 Exit codes: 0 done, 1 refused or failed (one sentence on standard error), 2 the
 command line was not understood.`,
 		Example: `  nackmq serve                             run a node, data in ./nackmq-data
+  nackmq sub '/demo/#'                     show what is published
+  nackmq pub /demo/hello 'hello, world'    publish; mosquitto_sub -t 'demo/#' sees it, too
   nackmq doctor                            check this machine and the node on it`,
 		Args:               cobra.ArbitraryArgs,
 		Version:            thisBuild().Version,
@@ -122,6 +125,8 @@ command line was not understood.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		serveCommand(environ),
+		pubCommand(environ),
+		subCommand(environ),
 		configCommand(environ),
 		doctorCommand(environ),
 		versionCommand(),

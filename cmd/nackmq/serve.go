@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -61,6 +62,9 @@ func serve(ctx context.Context, cfg config.Config, out, logs io.Writer) error {
 	}
 	at := n.Addresses()
 	fmt.Fprintf(out, "ready node=%s mqtt=%s native=%s http=%s\n", cfg.Name(), at.MQTT, at.Native, at.HTTP)
+	if cfg.LogFormat == config.Console && isTerminal(out) {
+		fmt.Fprint(out, firstSteps(at))
+	}
 	select {
 	case <-ctx.Done():
 	case <-n.Failed():
@@ -68,6 +72,29 @@ func serve(ctx context.Context, cfg config.Config, out, logs io.Writer) error {
 	within, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	return n.Stop(within)
+}
+
+// firstSteps says what to type next, with this program named as it was called.
+func firstSteps(at node.Addresses) string {
+	self, nack, mqtt := os.Args[0], "", ""
+	if at.Native != config.Default().Native {
+		nack = " --server nack://" + at.Native
+	}
+	if host, port, err := net.SplitHostPort(at.MQTT); err == nil && at.MQTT != config.Default().MQTT {
+		mqtt = " -h " + host + " -p " + port
+	}
+	return fmt.Sprintf(`
+In another terminal, in either language:
+  %[1]s sub%[2]s '/demo/#'
+  mosquitto_sub%[3]s -v -t 'demo/#'
+
+And in a third:
+  %[1]s pub%[2]s /demo/hello 'hello, world'
+  mosquitto_pub%[3]s -t demo/hello -m 'hello, world'
+
+Health and metrics are at http://%[4]s. Ctrl-C stops the node.
+
+`, self, nack, mqtt, at.HTTP)
 }
 
 // newLogger writes as the configuration says.

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/nackproto/nacknet"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// dialNack connects a native client. It fails if no server takes it at once:
+// the mistake is more likely in what we were told to do.
+func dialNack(ctx context.Context, s server, name string, timeout time.Duration) (*nacknet.Client, error) {
+	config := nacknet.Config{Name: name, DialTimeout: timeout, FirstBackoff: 100 * time.Millisecond, MaxBackoff: 5 * time.Second}
+	for _, addr := range s.addrs {
+		config.Servers = append(config.Servers, "nack://"+addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout*time.Duration(len(s.addrs)))
+	defer cancel()
+	c, err := nacknet.Dial(ctx, config)
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, syscall.ECONNREFUSED) && len(s.addrs) == 1:
+		return nil, unreachable(s, syscall.ECONNREFUSED)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%s did not answer within %v: is a node running there?", s, timeout)
+	}
+	return nil, fmt.Errorf("%s: %w", s, err)
+}
+
+// nackPublisher publishes natively. Its client connects again when the
+// connection breaks and repeats what was not confirmed.
+type nackPublisher struct{ client *nacknet.Client }
+
+func dialNackPublisher(ctx context.Context, s server, timeout time.Duration) (publisher, error) {
+	c, err := dialNack(ctx, s, "nackmq pub", timeout)
+	if err != nil {
+		return nil, err
+	}
+	return nackPublisher{c}, nil
+}
+
+func (p nackPublisher) publish(ctx context.Context, pub stream.Publication, done func(stream.Position, error)) error {
+	return p.client.PublishAsync(ctx, pub, done)
+}
+
+func (p nackPublisher) close() { p.client.Close() }
+
+// watchNack subscribes natively and gives what comes until ctx ends or the sink
+// does not want more. The client connects again when the connection breaks.
+func watchNack(ctx context.Context, s server, filters []stream.Filter, from start, to sink) error {
+	c, err := dialNack(ctx, s, "nackmq sub", 10*time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var subs []*nacknet.Subscription
+	for _, f := range filters {
+		sub, err := c.Subscribe(ctx, f, wireStart(f, from))
+		if err != nil {
+			return err
+		}
+		subs = append(subs, sub)
+	}
+	if err := to.incident(incident{Event: "up", Server: strings.Join(s.addrs, ",")}); err != nil {
+		return err
+	}
+	var reading sync.WaitGroup
+	for i, sub := range subs {
+		reading.Go(func() {
+			for {
+				e, err := sub.Next(ctx)
+				if err == nil {
+					err = hand(e, filters[:i], to)
+				}
+				if err != nil {
+					stop(err)
+					return
+				}
+			}
+		})
+	}
+	reading.Wait()
+	return context.Cause(ctx)
+}
+
+// wireStart says from in the protocol's words.
+func wireStart(f stream.Filter, from start) nackproto.Start {
+	switch from.kind {
+	case startLast:
+		return nackproto.Start{Kind: nackproto.StartLast}
+	case startHistory:
+		return nackproto.Start{Kind: nackproto.StartHistory, Count: uint64(from.history)}
+	case startAfter:
+		return nackproto.Start{Marks: []nackproto.Mark{{Subject: stream.Subject(f), Position: from.after}}}
+	}
+	return nackproto.Start{}
+}
+
+// hand gives an event of one subscription to the sink. What an earlier filter
+// names, too, is given by that one's subscription; what concerns the connection
+// is given by the first.
+func hand(e nackproto.Event, earlier []stream.Filter, to sink) error {
+	also := func(s stream.Subject) bool {
+		for _, f := range earlier {
+			if f.Match(s) {
+				return true
+			}
+		}
+		return false
+	}
+	switch e := e.(type) {
+	case *nackproto.Delivery:
+		m := &e.Message
+		if also(m.Subject) {
+			return nil
+		}
+		return to.delivery(delivery{
+			subject: m.Subject, pos: m.Position, payload: m.Payload, kind: e.Kind.String(),
+			retained: e.Kind == nackproto.Snapshot && m.Flags&stream.Retain != 0,
+		})
+	case *nackproto.Continued:
+		if also(e.Subject) {
+			return nil
+		}
+		return to.incident(incident{Event: "continuous", Subject: string(e.Subject), Epoch: e.Position.Epoch.String(), Seq: uint64(e.Position.Seq)})
+	case *nackproto.Lost:
+		if also(e.Subject) {
+			return nil
+		}
+		return to.incident(lost(e))
+	case *nackproto.Up:
+		if len(earlier) == 0 {
+			return to.incident(incident{Event: "up", Node: e.Node})
+		}
+	case *nackproto.Down:
+		if len(earlier) == 0 {
+			reason := e.Reason
+			if reason == "" {
+				reason = strings.ToLower(e.Code.String())
+			}
+			return to.incident(incident{Event: "down", Reason: reason})
+		}
+	}
+	return nil
+}
+
+// lost says in one line which messages can no longer be had.
+func lost(e *nackproto.Lost) incident {
+	i := incident{
+		Event: "reset", Subject: string(e.Subject), Reason: strings.ToLower(e.Reason.String()),
+		First: uint64(e.First), Last: uint64(e.Last),
+	}
+	if !e.Before.IsZero() {
+		i.Before = e.Before.String()
+	}
+	if !e.Next.IsZero() {
+		i.Epoch, i.Next = e.Next.Epoch.String(), uint64(e.Next.Seq)
+	}
+	return i
+}
