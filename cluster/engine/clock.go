@@ -14,7 +14,7 @@ type Now struct {
 // clock that jumps by a day neither ages the cache by a day nor stops time.
 //
 // A member that follows keeps its LogClock at the leader's time, so that a change
-// of leader is no jump either. The zero LogClock is ready for Start.
+// of leader is no jump either. The zero LogClock wants Start or Observe first.
 type LogClock struct {
 	at   int64 // log time in nanoseconds …
 	mono time.Duration
@@ -23,8 +23,8 @@ type LogClock struct {
 // slew is the part of the time gone by which the clock is corrected at most.
 const slew = 10
 
-// Start sets the clock of a member that starts, last being the time of the last
-// entry it knows. How long it was away only its wall clock can say; if that is
+// Start sets the clock of a member that leads and has followed nobody since it
+// started, last being the time of the last entry. How long it was away only its wall clock can say; if that is
 // before last, time goes on from last.
 func (c *LogClock) Start(last int64, now Now) {
 	c.at = max(last, now.Wall) * int64(time.Millisecond)
@@ -36,6 +36,9 @@ func (c *LogClock) Observe(t int64, now Now) {
 	c.at = t * int64(time.Millisecond)
 	c.mono = now.Mono
 }
+
+// Pass sees to it that the clock is not behind the last entry's time.
+func (c *LogClock) Pass(last int64) { c.at = max(c.at, last*int64(time.Millisecond)) }
 
 // Time gives the time for an entry, Unix milliseconds.
 func (c *LogClock) Time(now Now) int64 {

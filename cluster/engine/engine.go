@@ -29,6 +29,7 @@ type Engine struct {
 	write writer
 	snaps snapshots
 	clock LogClock
+	timed bool // clock is set
 	now   Now
 
 	toApply []*pb.Message // MsgStorageApply, oldest first
@@ -57,7 +58,6 @@ func New(c Config, now Now) (*Engine, error) {
 	e := &Engine{cfg: c, store: newStorage(&c), conf: c.Base.Conf, now: now, term: c.State.Term, applied: c.Base.Index, appliedAt: c.Base.Term}
 	e.snaps.init(&c)
 	e.write.hard, e.write.stored = c.State, c.State
-	e.clock.Start(c.Machine.Time(), now)
 	e.nextTick, e.lostLead = now.Mono+c.TickEvery, now.Mono
 	var err error
 	e.node, err = raft.NewRawNode(&raft.Config{
@@ -177,7 +177,7 @@ func (e *Engine) propose() {
 			return
 		}
 		if e.leading {
-			stream.StampEntry(data, e.clock.Time(e.now))
+			stream.StampEntry(data, e.time())
 		}
 		if err := e.node.Propose(data); err != nil {
 			return // raft.ErrProposalDropped; comes again with the next leader or tick
@@ -196,7 +196,7 @@ func (e *Engine) HandleMessage(m *pb.Message) {
 	if m.GetType() == pb.MsgProp && e.leading {
 		for _, p := range m.GetEntries() {
 			if p.GetType() == pb.EntryNormal {
-				stream.StampEntry(p.GetData(), e.clock.Time(e.now))
+				stream.StampEntry(p.GetData(), e.time())
 			}
 		}
 	}
@@ -204,6 +204,15 @@ func (e *Engine) HandleMessage(m *pb.Message) {
 	_ = e.node.Step(m)
 	e.ready()
 	e.propose()
+}
+
+// time gives the time for an entry. A leader that does not yet know all that was
+// agreed on before it takes the newest that it knows; the ledger never goes back.
+func (e *Engine) time() int64 {
+	if !e.settled {
+		return e.cfg.Machine.Time()
+	}
+	return e.clock.Time(e.now)
 }
 
 // PollMessages gives what is to be sent to other members since the last call.
@@ -327,8 +336,10 @@ func (e *Engine) apply(en *pb.Entry) error {
 	}
 	e.applied, e.appliedAt = en.GetIndex(), en.GetTerm()
 	e.snaps.logged += int64(entryCost(en))
-	if !e.leading && len(entry.Data) > 0 {
+	// Old entries, which a start applies, say nothing of what the time is.
+	if e.lead != 0 && !e.leading && en.GetTerm() == e.term && len(entry.Data) > 0 {
 		e.clock.Observe(e.cfg.Machine.Time(), e.now)
+		e.timed = true
 	}
 	if a.Origin.Node == e.cfg.Node && a.Origin.Life == e.cfg.Life {
 		b, err := e.own.settle(&a, e.now.Mono)
@@ -341,20 +352,25 @@ func (e *Engine) apply(en *pb.Entry) error {
 	}
 	if en.GetTerm() == e.term && !e.settled {
 		e.settled = true
-		e.setLimits()
+		if e.leading {
+			e.beginToLead()
+		}
 	}
 	return nil
 }
 
-// setLimits is called when everything that was agreed on before this term is
+// beginToLead is called when everything that was agreed on before this term is
 // known. Limits travel in the log so that all members have the same.
-func (e *Engine) setLimits() {
-	if !e.leading {
-		return
+func (e *Engine) beginToLead() {
+	last := e.cfg.Machine.Time()
+	if !e.timed {
+		e.clock.Start(last, e.now)
+		e.timed = true
 	}
+	e.clock.Pass(last)
 	if have := e.cfg.Machine.Limits(); have != e.cfg.Limits {
 		entry := stream.AppendLimits(nil, e.cfg.Limits)
-		stream.StampEntry(entry, e.clock.Time(e.now))
+		stream.StampEntry(entry, e.time())
 		_ = e.node.Propose(entry) // dropped only by a leader that is about to end
 	}
 }

@@ -236,3 +236,26 @@ func TestClockJumpKeepsTheCache(t *testing.T) {
 		t.Errorf("after 100 s the log's clock has moved by %d ms", gone)
 	}
 }
+
+// After a night without power the log's time goes on at the wall clock's, not where
+// it stood in the evening.
+func TestClockAfterAPause(t *testing.T) {
+	m := newMember(t, nil)
+	m.publish("evening")
+	m.settle()
+	evening := m.broker.Time()
+	again := &member{t: t, log: m.log, broker: broker.New(stream.NewLedger(1)), queue: NewQueue(1, 2, 1<<20),
+		now: Now{Wall: evening + 8*3600*1000}}
+	var err error
+	again.eng, err = New(Config{Node: 1, Life: 2, Log: m.log, State: m.log.State(),
+		Base: Mark{Conf: &pb.ConfState{Voters: []uint64{1}}}, Machine: again.broker}, again.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.settle()
+	again.publish("morning")
+	again.settle()
+	if got := again.broker.Time() - evening; got != 8*3600*1000 {
+		t.Errorf("the morning's message comes %d ms after the evening's, want 8 hours", got)
+	}
+}
