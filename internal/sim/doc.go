@@ -21,6 +21,13 @@
 //	    every done is called once, and when the weather is fine again everybody gets
 //	    an answer
 //
+// # Several members
+//
+// With Config.Nodes above 1 they agree over a network that loses, delays and cuts.
+// Members do not send one another snapshots yet, so none compacts its log then. Raft
+// draws election timeouts from crypto/rand.Reader, which such a run replaces; so
+// they run one at a time.
+//
 // A run that breaks one of them ends with an error that names the seed, and the
 // same seed gives the same run. Bugs can be planted from outside the code under
 // test (type Bug), to see that they are found.

@@ -38,6 +38,10 @@ func newNode(w *world, id uint64) *node {
 		queueBytes:    int64(1+w.rnd.IntN(60)) << 10,
 		limits:        stream.Limits{CacheBytes: int64(64+w.rnd.IntN(64)) << 10, CacheMessages: int64(600 + w.rnd.IntN(400))},
 	}
+	if w.cfg.Nodes > 1 {
+		n.limits = stream.Limits{} // a member that catches up must not lap its reader
+		n.snapshotBytes = 1 << 40  // a member that needs a snapshot cannot be sent one yet
+	}
 	n.disk.init(w)
 	return n
 }
@@ -59,6 +63,8 @@ type process struct {
 	eng    *engine.Engine
 	queue  *engine.Queue
 	born   time.Duration
+	led    time.Duration // when it was ready
+	since  int64         // the log's time at that moment
 	ready  bool
 	seen   stream.Index
 	buf    []stream.Message
@@ -114,8 +120,17 @@ func (n *node) crash(power bool) {
 	}
 	n.p = nil
 	for _, p := range n.w.publishers {
-		p.lost()
+		if p.home == n {
+			p.lost()
+		}
 	}
+}
+
+func (w *world) voters() (ids []uint64) {
+	for _, n := range w.nodes {
+		ids = append(ids, n.id)
+	}
+	return ids
 }
 
 func (n *node) restartSoon() {
@@ -135,7 +150,7 @@ func (p *process) load() error {
 		if p.log, err = wal.Create(d.log, wc); err != nil {
 			return err
 		}
-		h := snap.Header{Cluster: clusterID, Conf: &pb.ConfState{Voters: []uint64{n.id}}}
+		h := snap.Header{Cluster: clusterID, Conf: &pb.ConfState{Voters: p.w.voters()}}
 		if _, err = snap.Write(d.snap, h, stream.NewLedger(clusterID).View()); err != nil {
 			return err
 		}
@@ -147,6 +162,12 @@ func (p *process) load() error {
 		if report.Repaired {
 			p.w.res.Repairs++
 		}
+	}
+	// What a start finds is synced, though nobody was told of all of it.
+	if found, err := p.log.Entries(p.log.First(), p.log.Last()+1, 1<<40, nil); err == nil {
+		p.w.truth.durable(n, found)
+	} else {
+		return err
 	}
 	set, err := snap.Survey(d.snap, clusterID, p.log.First(), p.log.Last())
 	if err != nil {
@@ -239,6 +260,7 @@ func (p *process) round() {
 	}
 	if !p.ready && p.eng.Ready() {
 		p.ready = true
+		p.led, p.since = p.w.now, max(p.broker.Time(), p.time().Wall)
 		p.checkWhole()
 	}
 	if at, ok := p.eng.Deadline(); ok && !p.ticks {
@@ -270,8 +292,13 @@ func (p *process) feed() {
 	for {
 		room, partial := p.eng.Wants()
 		p.queue.Release(p.eng.Freed())
-		if p.eng.Err() != nil {
+		switch {
+		case p.eng.Err() != nil:
 			p.queue.Refuse(broker.ErrStopped)
+		case p.eng.NoQuorum():
+			p.queue.Refuse(broker.ErrNoQuorum)
+		default:
+			p.queue.Refuse(nil)
 		}
 		told := p.queue.Refused()
 		var b *engine.Batch
@@ -305,7 +332,9 @@ func (p *process) poll() {
 	if s, ok := p.eng.PollSnapshot(); ok {
 		p.later(2*d.latency()+p.w.upTo(300*time.Millisecond), "snapshot", func() { p.save(s) })
 	}
-	p.eng.PollMessages()
+	for _, m := range p.eng.PollMessages() {
+		p.w.net.send(p.n, m)
+	}
 }
 
 func (p *process) write(w engine.Write) {

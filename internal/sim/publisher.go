@@ -22,6 +22,8 @@ type publisher struct {
 	acked uint64 // all up to here are confirmed
 	out   int    // sent to the present process and not answered
 	sent  int    // tokens given
+	home  *node  // which it talks to
+	link  int    // counts its connections
 	done  map[int]bool
 }
 
@@ -39,19 +41,23 @@ func (p *publisher) tick() {
 	if p.finished() {
 		return
 	}
-	n := p.w.nodes[p.w.rnd.IntN(len(p.w.nodes))]
-	if n.p != nil {
-		n.p.publish(p, 1+p.w.rnd.IntN(30))
+	if p.home == nil || len(p.w.nodes) > 1 && (p.home.p == nil || p.w.oneIn(20)) {
+		p.lost()
+		p.home = p.w.nodes[p.w.rnd.IntN(len(p.w.nodes))]
+	}
+	if p.home.p != nil {
+		p.home.p.publish(p, 1+p.w.rnd.IntN(30))
 	}
 	p.w.after(p.w.upTo(400*time.Millisecond), fmt.Sprintf("publisher %d", p.id), p.tick)
 }
 
-// lost is called when the process it talked to is gone: there will be no answers.
-func (p *publisher) lost() { p.out, p.next = 0, p.acked+1 }
+// lost is called when it turns away from the process it talked to, or that is gone:
+// what is still answered there it does not hear.
+func (p *publisher) lost() { p.link, p.out, p.next = p.link+1, 0, p.acked+1 }
 
 // send gives the next item and what is to be done with its answer.
 func (p *publisher) send() (stream.Item, func(stream.Place, error)) {
-	number := p.next
+	number, link := p.next, p.link
 	token := p.sent
 	p.sent++
 	p.next++
@@ -65,12 +71,18 @@ func (p *publisher) send() (stream.Item, func(stream.Place, error)) {
 			p.w.failf("publisher %d: number %d was answered twice", p.id, number)
 		}
 		p.done[token] = true
-		p.answer(number, at, err)
+		p.answer(number, link, at, err)
 	}
 }
 
-func (p *publisher) answer(number uint64, at stream.Place, err error) {
+func (p *publisher) answer(number uint64, link int, at stream.Place, err error) {
 	w := p.w
+	if link != p.link {
+		if err == nil {
+			w.truth.confirmed(p, number, at)
+		}
+		return
+	}
 	p.out--
 	switch {
 	case err == nil:

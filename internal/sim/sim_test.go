@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 var (
@@ -47,6 +48,30 @@ func TestSim(t *testing.T) {
 	})
 	for _, err := range failed {
 		t.Errorf("%v\nreplay: go test ./internal/sim -run 'TestSim$' -v -seeds=1 -sim.trace -seed=N", err)
+	}
+	t.Logf("%d seeds: %+v", seeds, total)
+}
+
+// TestSimCluster runs three members over a network that loses and cuts.
+func TestSimCluster(t *testing.T) {
+	first, seeds := max(*seedFlag, 1), uint64(100)
+	if testing.Short() {
+		seeds = 15
+	}
+	if *seedsFlag > 0 {
+		seeds = *seedsFlag
+	}
+	var total Result
+	for seed := first; seed < first+seeds; seed++ {
+		c := Config{Seed: seed, Nodes: 3, Messages: 100, Weather: 10 * time.Second}
+		if *traceFlag {
+			c.Trace = os.Stdout
+		}
+		r, err := Run(c)
+		total.add(r)
+		if err != nil {
+			t.Fatalf("%v\nreplay: go test ./internal/sim -run 'TestSimCluster$' -v -seeds=1 -sim.trace -seed=%d", err, seed)
+		}
 	}
 	t.Logf("%d seeds: %+v", seeds, total)
 }
@@ -93,11 +118,12 @@ func (r *Result) add(o Result) {
 
 // A seed is a run: the same steps, the same answers at the same times.
 func TestSimReplays(t *testing.T) {
-	for seed := uint64(1); seed <= 5; seed++ {
-		a, err := Run(Config{Seed: seed})
-		b, err2 := Run(Config{Seed: seed})
+	for seed := uint64(1); seed <= 6; seed++ {
+		c := Config{Seed: seed, Nodes: 1 + 2*int(seed%2), Messages: 100}
+		a, err := Run(c)
+		b, err2 := Run(c)
 		if a != b || fmt.Sprint(err) != fmt.Sprint(err2) {
-			t.Errorf("seed %d ran once as %+v (%v) and once as %+v (%v)", seed, a, err, b, err2)
+			t.Errorf("seed %d, %d members, ran once as %+v (%v) and once as %+v (%v)", seed, c.Nodes, a, err, b, err2)
 		}
 	}
 }

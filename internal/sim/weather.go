@@ -20,6 +20,10 @@ func (w *world) weather() {
 
 func (w *world) misfortune(n *node) {
 	d := &n.disk
+	if len(w.nodes) > 1 && w.oneIn(3) {
+		w.net.part()
+		return
+	}
 	switch w.rnd.IntN(12) {
 	case 0:
 		n.stopAt("killed", false)

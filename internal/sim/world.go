@@ -2,16 +2,20 @@ package sim
 
 import (
 	"container/heap"
+	crand "crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
 // Config says what to run. The zero value is a short run of one member.
 type Config struct {
 	Seed     uint64
+	Nodes    int           // members; default 1
 	Messages int           // each publisher's; default 200
 	Weather  time.Duration // how long things fail; default 20 s
 	Bug      Bug
@@ -56,6 +60,7 @@ type world struct {
 	fine   bool   // nothing fails any more
 
 	nodes      []*node
+	net        *network
 	publishers []*publisher
 	truth      *truth
 	res        Result
@@ -71,6 +76,12 @@ type event struct {
 // Run runs a seed to its end. The error says which promise was broken, when, and
 // how to see it again.
 func Run(c Config) (res Result, err error) {
+	if c.Nodes == 0 {
+		c.Nodes = 1
+	}
+	if c.Nodes > 1 {
+		defer seedRaft(c.Seed)()
+	}
 	if c.Messages == 0 {
 		c.Messages = 200
 	}
@@ -96,7 +107,10 @@ func Run(c Config) (res Result, err error) {
 
 func (w *world) run() {
 	w.truth = newTruth(w)
-	w.nodes = append(w.nodes, newNode(w, 0x11))
+	w.net = newNetwork(w)
+	for i := range w.cfg.Nodes {
+		w.nodes = append(w.nodes, newNode(w, 0x11+uint64(i)))
+	}
 	for i := range 2 + w.rnd.IntN(3) {
 		w.publishers = append(w.publishers, newPublisher(w, i))
 	}
@@ -110,6 +124,7 @@ func (w *world) run() {
 	// Fine weather begins at cfg.Weather, and a minute of it is enough for all.
 	w.after(w.cfg.Weather, "fine weather", func() {
 		w.fine = true
+		w.net.repair()
 		for _, n := range w.nodes {
 			n.disk.repair()
 		}
@@ -127,6 +142,22 @@ func (w *world) run() {
 	}
 	w.atEnd()
 }
+
+// seedRaft makes raft draw its election timeouts from the seed: it reads
+// crypto/rand.Reader, of which a process has one. It gives what ends that.
+func seedRaft(seed uint64) (end func()) {
+	raftRand.Lock()
+	was := crand.Reader
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	crand.Reader = rand.NewChaCha8(key)
+	return func() {
+		crand.Reader = was
+		raftRand.Unlock()
+	}
+}
+
+var raftRand sync.Mutex
 
 // atEnd takes power away from all once more: everything is there afterwards.
 func (w *world) atEnd() {
@@ -158,7 +189,7 @@ func (w *world) atEnd() {
 
 func (w *world) allReady() bool {
 	for _, n := range w.nodes {
-		if n.p == nil || !n.p.ready {
+		if n.p == nil || !n.p.ready || n.p.broker.Applied() < w.truth.shadow.Applied() {
 			return false
 		}
 	}
