@@ -10,9 +10,6 @@ import (
 	"github.com/coder/websocket"
 )
 
-// wsLimit is above the longest WebSocket message of either end. PROTOCOL.md §8.
-const wsLimit = 128 << 10
-
 // dial opens the transport to a. The client's heartbeats are the server's, so
 // TCP's own keep-alive is off: an idle subscriber sends nothing.
 func dial(ctx context.Context, a address, c *Config) (net.Conn, error) {
@@ -44,9 +41,9 @@ func dial(ctx context.Context, a address, c *Config) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ws.SetReadLimit(wsLimit)
+	ws.SetReadLimit(maxWebSocketMessage)
 	// The context given to NetConn is the connection's life, not the dialling's.
-	return &clientWebSocket{websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws}, nil
+	return &clientWebSocket{wsConn{websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws}}, nil
 }
 
 func (c *Config) tlsConfig(protocols ...string) *tls.Config {
@@ -63,28 +60,10 @@ func (c *Config) tlsConfig(protocols ...string) *tls.Config {
 	return t
 }
 
-// A clientWebSocket keeps its messages short, and waits for nobody when it closes: CLOSE
-// has said all. PROTOCOL.md §8.
-type clientWebSocket struct {
-	net.Conn
-	ws *websocket.Conn
-}
+// A clientWebSocket waits for nobody when it closes: CLOSE has said all.
+type clientWebSocket struct{ wsConn }
 
 func (w *clientWebSocket) Close() error { return w.ws.CloseNow() }
-
-func (w *clientWebSocket) Write(b []byte) (int, error) {
-	const most = 64 << 10
-	n := 0
-	for len(b) > 0 {
-		k, err := w.Conn.Write(b[:min(len(b), most)])
-		n += k
-		if err != nil {
-			return n, err
-		}
-		b = b[k:]
-	}
-	return n, nil
-}
 
 // flushTimeout bounds how long a last CLOSE may take to leave.
 const flushTimeout = 2 * time.Second

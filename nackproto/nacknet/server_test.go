@@ -16,7 +16,12 @@ import (
 // serveLocal starts a server on a free port over a log in memory.
 func serveLocal(t testing.TB, cf ServerConfig) (*Server, *brokertest.Local, string) {
 	t.Helper()
-	l := brokertest.NewLocal(t, stream.Limits{})
+	return serveLocalLimits(t, cf, stream.Limits{})
+}
+
+func serveLocalLimits(t testing.TB, cf ServerConfig, limits stream.Limits) (*Server, *brokertest.Local, string) {
+	t.Helper()
+	l := brokertest.NewLocal(t, limits)
 	cf.Broker, cf.Publisher = l.Broker, l
 	s, err := NewServer(cf)
 	if err != nil {

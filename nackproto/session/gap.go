@@ -32,6 +32,7 @@ type gap struct {
 	pos    stream.Position // everything up to it was handed over, or told lost
 	hint   stream.Index    // of the message at pos; 0: not known
 	from   stream.Index    // messages up to here are not wanted
+	spare  stream.Seq      // beginGap: to lose what is up to here needs no word, it was there before the subscription
 }
 
 // gapsAtOnce is how many chains are merged by index, chainPage how many messages
@@ -229,8 +230,10 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 	next = max(next, lost.First.Seq)
 	g.pos = stream.Position{Epoch: lost.Last.Epoch, Seq: next - 1}
 	g.begun = false
-	if kind == beginGap && !begun {
-		return true // it was promised what the cache holds, and has seen nothing
+	if kind == beginGap && !begun && lost.First.Seq <= g.spare+1 && !errors.Is(lost, stream.ErrOther) {
+		g.kind = beginGap
+		g.pos.Seq = lost.First.Seq - 1
+		return true
 	}
 	if reason != nackproto.Other && next > lost.After.Seq+1 {
 		c.counts.Lost += uint64(next - lost.After.Seq - 1)

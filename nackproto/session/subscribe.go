@@ -274,7 +274,10 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 	case startHistory:
 		if cached > 0 && st.count > 0 {
 			at.Seq = top.Last.Seq - stream.Seq(min(uint64(cached), st.count))
-			c.openGap(slot, fi, beginGap, at, 0)
+			g := c.openGap(slot, fi, beginGap, at, 0)
+			if top.Index <= c.head {
+				g.spare = top.Last.Seq
+			}
 		}
 	case startIndex:
 		if top.Index <= st.index {
