@@ -11,6 +11,7 @@ import (
 
 // No goroutine outlives its owner.
 func TestMain(m *testing.M) {
+	beReceivers()
 	code := m.Run()
 	if code == 0 {
 		if left := goroutinesLeft(); left != "" {

@@ -29,10 +29,6 @@ func (c *Core) nameFollow(slot, fi uint32, sub uint64) {
 	cd.names = append(cd.names, otherName{sub: sub, follow: fi})
 }
 
-func (cd *cold) hasName(fi uint32) bool {
-	return slices.ContainsFunc(cd.names, func(n otherName) bool { return n.follow == fi })
-}
-
 // nameTwin notes a second subscription to the subject of a follow.
 func (c *Core) nameTwin(slot, fi uint32, sub uint64) {
 	cd := c.chill(slot)

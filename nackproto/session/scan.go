@@ -68,9 +68,7 @@ func (c *Core) endScan(slot uint32, cd *cold) {
 	r.cursor, cd.exactDone, cd.fresh = 0, 0, 0
 	ghosts := len(cd.ghosts) > 0
 	for _, fi := range cd.ghosts {
-		if f := c.follows.at(fi); f.session == slot && f.sub&subMask == hasName && !cd.hasName(fi) {
-			f.sub &^= exact | late | subMask
-		}
+		c.follows.at(fi).sub &^= exact | late | subMask
 	}
 	cd.ghosts = nil
 	c.dropWilds(slot, func(w *wild) bool { ghosts = ghosts || w.gone; return w.gone })

@@ -150,12 +150,12 @@ func (c *Core) subscribeExact(slot uint32, st *start, marks []nackproto.Mark) {
 		fi = c.addFollow(slot, ti)
 	}
 	f := c.follows.at(fi)
-	if f.sub&exact != 0 {
+	if ghost := c.dropGhost(slot, fi); f.sub&exact != 0 && !ghost {
 		c.nameTwin(slot, fi, st.sub)
 	} else {
 		f.sub |= exact
 		c.nameFollow(slot, fi, st.sub)
-		if followed {
+		if followed && !ghost {
 			f.sub |= late
 		}
 	}
@@ -179,6 +179,22 @@ func (c *Core) subscribeExact(slot uint32, st *start, marks []nackproto.Mark) {
 		}
 		c.openGap(slot, fi, missed, at, 0).from = c.head
 	}
+}
+
+// dropGhost has a follow whose exact subscription ended be one that anybody may
+// name again. It reports whether it was one.
+func (c *Core) dropGhost(slot, fi uint32) bool {
+	if c.slab.at(slot).flags&hasCold == 0 {
+		return false
+	}
+	cd := c.cold[slot]
+	i := slices.Index(cd.ghosts, fi)
+	if i < 0 {
+		return false
+	}
+	cd.ghosts = slices.Delete(cd.ghosts, i, i+1)
+	c.follows.at(fi).sub &^= subMask
+	return true
 }
 
 // subscribeWild begins a subscription with a wildcard filter.
@@ -392,6 +408,14 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 	})
 	if r.flags&hasCold != 0 {
 		cd := c.cold[slot]
+		cd.ghosts = slices.DeleteFunc(cd.ghosts, func(fi uint32) bool {
+			f := c.follows.at(fi)
+			if c.matchesWild(slot, c.topics.at(f.topic).name) {
+				return false
+			}
+			f.sub &^= exact | late | subMask
+			return true
+		})
 		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })
 	}
 	c.dropFollows(slot, func(f *follow) bool {

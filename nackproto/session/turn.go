@@ -24,6 +24,9 @@ func (c *Core) serve(slot uint32) {
 	if r.flags&owes != 0 {
 		c.confirms(slot, cd)
 	}
+	if r.flags&paused != 0 && cd.aheadUntil == 0 && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub) {
+		c.unpause(slot)
+	}
 	if !c.writeOut(slot, cd) {
 		c.guardOut(slot, cd)
 		return
@@ -31,9 +34,6 @@ func (c *Core) serve(slot uint32) {
 	if r.flags&closing != 0 {
 		c.end(slot)
 		return
-	}
-	if r.flags&paused != 0 && cd.aheadUntil == 0 && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub) {
-		c.unpause(slot)
 	}
 	if len(cd.starts) > 0 {
 		c.turnOfStarts(slot, cd)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"slices"
 	"sort"
 
@@ -104,7 +105,9 @@ func (c *Core) cut(slot uint32, b []byte, n int, marks []mark, undo func(mark)) 
 			c.follows.at(m.follow).sub &^= announced
 		case !slices.Contains(undone, m.follow):
 			undone = append(undone, m.follow)
-			c.follows.at(m.follow).sub |= moved
+			if _, w := binary.Uvarint(b[begin:m.end]); nackproto.Type(b[begin+w]) == nackproto.TypeMessageX {
+				c.follows.at(m.follow).sub |= moved // perhaps it had to say its whole seq
+			}
 			undo(m)
 		}
 		begin = m.end

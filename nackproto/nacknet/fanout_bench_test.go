@@ -1,0 +1,124 @@
+//go:build linux
+
+package nacknet
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nackmq/nackmq/broker/brokertest"
+	"github.com/nackmq/nackmq/stream"
+)
+
+// cpu gives the processor time that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+const benchReceivers = 1000
+
+// BenchmarkFanout sends one message of 512 bytes to 1,000 subscribers in another
+// process and waits until all have it. cpu-ns/delivery of "native" is to be held
+// against that of "floor", a loop of write(2) over as many sockets.
+func BenchmarkFanout(b *testing.B) {
+	payload := make([]byte, 512)
+	b.Run("floor", func(b *testing.B) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer ln.Close()
+		conns := make(chan net.Conn, benchReceivers)
+		go func() {
+			for {
+				nc, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				conns <- nc
+			}
+		}()
+		r := startReceivers(b, ln.Addr().String(), benchReceivers, "", false)
+		var fds []int
+		for range benchReceivers {
+			nc := <-conns
+			defer nc.Close()
+			fds = append(fds, tryFD(nc))
+		}
+		total := r.settle()
+		b.ResetTimer()
+		start := cpu()
+		for range b.N {
+			for _, fd := range fds {
+				if n, _ := trySend(fd, payload); n < len(payload) {
+					b.Fatal("a socket is full")
+				}
+			}
+			total += int64(len(fds) * len(payload))
+			r.wait(total)
+		}
+		b.ReportMetric(float64(cpu()-start)/float64(b.N*benchReceivers), "cpu-ns/delivery")
+	})
+	b.Run("native", func(b *testing.B) {
+		_, l, addr := serveLocal(b, ServerConfig{})
+		r := startReceivers(b, addr, benchReceivers, "/bench/subject/of/20c", false)
+		say := func() { placeWait(b, l, "/bench/subject/of/20c", payload) }
+		r.settle()
+		say()
+		total := r.settle()
+		say()
+		size := r.settle() - total
+		total += size
+		b.ResetTimer()
+		start := cpu()
+		for range b.N {
+			say()
+			total += size
+			r.wait(total)
+		}
+		b.ReportMetric(float64(cpu()-start)/float64(b.N*benchReceivers), "cpu-ns/delivery")
+		b.ReportMetric(float64(size)/benchReceivers, "wire-bytes/delivery")
+	})
+}
+
+// placeWait publishes a message and waits for its place.
+func placeWait(t testing.TB, l *brokertest.Local, s stream.Subject, payload []byte) {
+	t.Helper()
+	done := make(chan error, 1)
+	l.Publish(stream.Item{Publication: stream.Publication{Subject: s, Payload: payload}}, func(_ stream.Place, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkHotSubject publishes messages of 64 bytes to one subject as fast as
+// 100 subscribers in another process take them.
+func BenchmarkHotSubject(b *testing.B) {
+	const subscribers, outstanding = 100, 4096
+	_, l, addr := serveLocal(b, ServerConfig{})
+	r := startReceivers(b, addr, subscribers, "/bench/hot", false)
+	payload := make([]byte, 64)
+	r.settle()
+	placeWait(b, l, "/bench/hot", payload)
+	total := r.settle()
+	placeWait(b, l, "/bench/hot", payload)
+	size := r.settle() - total
+	total += size
+	b.ResetTimer()
+	start := cpu()
+	for sent := 0; sent < b.N; {
+		n := min(outstanding, b.N-sent)
+		for range n {
+			l.Publish(stream.Item{Publication: stream.Publication{Subject: "/bench/hot", Payload: payload}}, func(stream.Place, error) {})
+		}
+		sent += n
+		total += size * int64(n)
+		r.wait(total)
+	}
+	b.ReportMetric(float64(b.N*subscribers)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(float64(cpu()-start)/float64(b.N*subscribers), "cpu-ns/delivery")
+}
