@@ -70,7 +70,7 @@ func TestKillUnderLoad(t *testing.T) {
 		confirmed []int
 	}
 	var mqtts []*mqtt
-	for i := range 2 {
+	for i := range 4 {
 		m := &mqtt{topic: fmt.Sprintf("load/mqtt%d", i)}
 		mqtts = append(mqtts, m)
 		feeding.Go(func() {
@@ -81,7 +81,7 @@ func TestKillUnderLoad(t *testing.T) {
 				}
 				for {
 					ctx, cancel := context.WithTimeout(context.Background(), patience)
-					_, err := c.Publish(ctx, &paho.Publish{Topic: m.topic, QoS: 1, Payload: []byte(fmt.Sprint(k))})
+					err := publishMQTT(ctx, c, &paho.Publish{Topic: m.topic, QoS: 1, Payload: []byte(fmt.Sprint(k))})
 					cancel()
 					if err != nil {
 						break // the same number again, on the next connection
@@ -100,17 +100,26 @@ func TestKillUnderLoad(t *testing.T) {
 		})
 	}
 
-	for range kills {
-		for range 400 { // messages, so that the load is there when the node dies
-			watching.message()
+	// Some messages of every publisher, so that all are at work when the node dies.
+	done := 0
+	round := func() {
+		for seen := map[string]int{}; ; {
+			r := watching.message()
+			if seen[r.Subject]++; seen[r.Subject] != 25 {
+				continue
+			}
+			if done++; done%(len(natives)+len(mqtts)) == 0 {
+				return
+			}
 		}
+	}
+	for range kills {
+		round()
 		b.kill()
 		b.start()
 		watching.event("up")
 	}
-	for range 400 {
-		watching.message()
-	}
+	round()
 	close(stop)
 	feeding.Wait()
 

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	reservedFiles = 64       // files that a node has open beside its connections
-	fewFiles      = 10_000   // below this a fleet is turned away soon
-	littleSpace   = 1 << 30  // bytes
-	noSpace       = 64 << 20 // bytes; less than one segment of the log
+	reservedFiles = 64        // files that a node has open beside its connections
+	fewFiles      = 10_000    // below this a fleet is turned away soon
+	littleSpace   = 1 << 30   // bytes
+	noSpace       = 128 << 20 // bytes; two segments of the log
 )
 
 // checkFiles looks at how many files, and so connections, a process may open.

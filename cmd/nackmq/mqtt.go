@@ -79,25 +79,42 @@ func dialMQTTPublisher(ctx context.Context, s server, timeout time.Duration) (pu
 }
 
 func (p *mqttPublisher) publish(ctx context.Context, pub stream.Publication, done func(stream.Position, error)) error {
-	_, err := p.client.Publish(ctx, &paho.Publish{
+	err := publishMQTT(ctx, p.client, &paho.Publish{
 		QoS:     1,
 		Retain:  pub.Flags&stream.Retain != 0,
 		Topic:   string(pub.Subject[1:]),
 		Payload: pub.Payload,
 	})
-	if err != nil {
+	if errors.Is(err, errConnectionLost) {
 		select {
-		case <-p.client.Done():
-			select {
-			case err = <-p.down:
-			case <-time.After(time.Second): // the reason is told by another goroutine, if at all
-			}
-			err = fmt.Errorf("connection lost (%w): it may have a place or not", err)
-		default:
+		case why := <-p.down:
+			err = fmt.Errorf("%w (%w): it may have a place or not", err, why)
+		case <-time.After(time.Second): // another goroutine tells the reason, if there is one
 		}
 	}
 	done(stream.Position{}, err)
 	return nil
+}
+
+var errConnectionLost = errors.New("connection lost")
+
+// publishMQTT publishes and waits for the acknowledgement. The library does not
+// always give up when the connection is lost: then it is told to.
+func publishMQTT(ctx context.Context, c *paho.Client, p *paho.Publish) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.Done():
+			cancel(errConnectionLost)
+		case <-ctx.Done():
+		}
+	}()
+	_, err := c.Publish(ctx, p)
+	if err != nil && errors.Is(context.Cause(ctx), errConnectionLost) {
+		return errConnectionLost
+	}
+	return err
 }
 
 func (p *mqttPublisher) close() {
