@@ -12,9 +12,10 @@ import (
 )
 
 // catchUp serves the late sessions that are ready: what has to be sent again,
-// retained messages, then the log after their cursors. One read of the log
-// serves all sessions that want that stretch of it. It reports whether there is
-// more to do.
+// retained messages, then the log after their cursors. It chooses by cost: the
+// messages of few subjects are read from the subjects' own chains, else the log
+// is read, and one read serves all sessions that want that stretch of it. It
+// reports whether there is more to do.
 func (l *loop) catchUp() (more bool) {
 	l.ready = slices.DeleteFunc(l.ready, func(s *session) bool {
 		s.listed = l.prepare(s)
@@ -23,14 +24,15 @@ func (l *loop) catchUp() (more bool) {
 	if len(l.ready) == 0 {
 		return false
 	}
-	from := l.cursor
-	for _, s := range l.ready {
-		from = min(from, s.cursor)
-	}
-	if from == l.cursor {
+	from := l.nextStretch()
+	if from >= l.cursor {
 		return true
 	}
-	msgs, err := l.b.cfg.Broker.ReadLog(from, l.lateBuf)
+	// A short stretch first: sessions with small windows are full after it.
+	if l.stretch = min(2*l.stretch, lateBatch); l.stretch < lateLeast {
+		l.stretch = lateLeast
+	}
+	msgs, err := l.b.cfg.Broker.ReadLog(from, l.lateBuf[:0:l.stretch])
 	if errors.Is(err, broker.ErrLapped) {
 		tail := l.b.cfg.Broker.Tail()
 		for _, s := range l.ready {
@@ -49,16 +51,40 @@ func (l *loop) catchUp() (more bool) {
 		}
 		end = m.Index
 		if set := l.index.match(m); len(set.targets) > 0 {
-			l.handLate(m, set)
+			l.handLate(m, set, from)
 		}
 	}
 	clear(msgs)
+	going := false
 	for _, s := range l.ready {
-		if s.ready {
+		if s.ready && s.cursor >= from {
 			s.cursor = max(s.cursor, min(end, s.until()))
+			going = going || s.cursor == end
 		}
 	}
+	if l.sweep = end; !going {
+		l.stretch = 0
+	}
 	return true
+}
+
+// nextStretch gives the cursor from which the log is read next. Every other time
+// it is the lowest one; the time between it is the next one on a sweep from low
+// to high. With the lowest alone, sessions that keep coming would keep those
+// before them from going on; with the sweep alone, one whose window is small
+// would wait for a whole sweep after each window.
+func (l *loop) nextStretch() stream.Index {
+	lowest, next := l.cursor, l.cursor
+	for _, s := range l.ready {
+		lowest = min(lowest, s.cursor)
+		if s.cursor >= l.sweep {
+			next = min(next, s.cursor)
+		}
+	}
+	if l.sweeping = !l.sweeping; l.sweeping && next < l.cursor {
+		return next
+	}
+	return lowest
 }
 
 // until gives the index up to which the session may read: that of its next
@@ -77,7 +103,7 @@ func (l *loop) prepare(s *session) bool {
 		s.ready = false
 		return false
 	}
-	if s.ready = l.sendAgain(s) && l.runJobs(s); !s.ready {
+	if s.ready = l.sendAgain(s) && l.runJobs(s) && l.readChains(s); !s.ready {
 		return false
 	}
 	if s.cursor >= max(l.cursor, s.online) && len(s.jobs) == 0 {
@@ -90,17 +116,15 @@ func (l *loop) prepare(s *session) bool {
 	return true
 }
 
-func (l *loop) handLate(of *stream.Message, set *matchSet) {
+// handLate gives a message of the stretch after from to the late sessions that
+// want it. One whose cursor is before the stretch is not there yet.
+func (l *loop) handLate(of *stream.Message, set *matchSet, from stream.Index) {
 	m := &l.msg
 	fresh := false
 	for i := range set.targets {
 		t := &set.targets[i]
 		s := t.session
-		if !s.ready || s.cursor >= of.Index || s.until() < of.Index {
-			continue
-		}
-		// QoS 0 is not replayed to a session that was offline.
-		if min(t.qos, of.Flags.QoS()) == 0 && of.Index <= s.online {
+		if !s.ready || s.cursor < from || s.cursor >= of.Index || s.until() < of.Index || !s.replays(t, of) {
 			continue
 		}
 		if !fresh {
@@ -111,6 +135,12 @@ func (l *loop) handLate(of *stream.Message, set *matchSet) {
 			s.ready, s.cursor = false, of.Index-1
 		}
 	}
+}
+
+// replays reports whether m is for the session though it is late: QoS 0 is not
+// replayed to one that was offline.
+func (s *session) replays(t *target, m *stream.Message) bool {
+	return m.Index > s.online || min(t.qos, m.Flags.QoS()) > 0
 }
 
 // sendAgain sends what the session was sent on an earlier connection and did not

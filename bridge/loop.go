@@ -13,6 +13,7 @@ import (
 const (
 	liveBatch = 512
 	lateBatch = 1024 // more than liveBatch, or the late would never catch up under load
+	lateLeast = 32
 )
 
 // maxUnflushed bounds what a turn gathers in the buffers of all connections.
@@ -29,15 +30,19 @@ type loop struct {
 	sessions  map[string]*session
 	deadline  deadlines
 	wills     []lateWill
-	ready     []*session // late and ready, each once
-	dirty     []*client  // to be flushed at the end of the turn
-	unflushed int        // bytes appended for them
-	now       int64      // of the turn, Unix milliseconds
+	ready     []*session   // late and ready, each once
+	sweep     stream.Index // where the sweep over the late sessions' cursors is
+	sweeping  bool
+	stretch   int       // messages that the next read for late sessions takes
+	dirty     []*client // to be flushed at the end of the turn
+	unflushed int       // bytes appended for them
+	now       int64     // of the turn, Unix milliseconds
 
 	msg     message
 	alone   frame // a frame that only one receiver gets
 	buf     []stream.Message
 	lateBuf []stream.Message
+	backlog []stream.Message // see readChains
 	one     [1]stream.Message
 	calls   []func()
 	woken   []*client
