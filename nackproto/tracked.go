@@ -16,9 +16,10 @@ type tracked struct {
 
 	// Of this connection:
 
-	alias   Alias    // zero: none is bound
-	subs    []uint64 // the active subscriptions that match; never changed in place
-	awaited uint64   // the subscription that carried a mark to which neither CONTINUOUS nor RESET came; 0: none
+	alias   Alias      // zero: none is bound
+	subs    []uint64   // the active subscriptions that match; never changed in place
+	wire    stream.Seq // what a MESSAGE's 16 bits are relative to: the seq before it on this stream
+	awaited uint64     // the subscription that carried a mark to which neither CONTINUOUS nor RESET came; 0: none
 	// placedAt is the number of the frame, SUBJECT or RESET, that made the
 	// position: what follows it directly belongs to it.
 	placedAt uint64
@@ -162,12 +163,12 @@ func (s *ClientSession) handleSubject(now time.Time, f *Subject) {
 			return
 		}
 		t = s.subjects.add(f.Name, at)
-		t.subs = ids
+		t.subs, t.wire = ids, f.After
 		s.subjects.place(t, at, f.Upto)
 		s.subjects.bind(t, f.Alias)
 		return
 	}
-	t.subs = ids
+	t.subs, t.wire = ids, f.After
 	s.subjects.bind(t, f.Alias)
 	last := t.tracker.Last()
 	switch {
@@ -213,9 +214,15 @@ func (s *ClientSession) handleMessage(now time.Time, f *Message) {
 	}
 	s.catchUp(t)
 	last := t.tracker.Last()
-	// PROTOCOL.md §6.3: the 16 bits are relative to the next seq.
-	next := last.Seq + 1
-	at := stream.Position{Epoch: last.Epoch, Seq: next + stream.Seq(int16(f.Seq16-uint16(next)))}
+	// PROTOCOL.md §6.3: not relative to the position, which stays behind while
+	// something is missing and ahead of what is sent again.
+	next := t.wire + 1
+	d := int16(f.Seq16 - uint16(next))
+	if d < 0 && stream.Seq(-int(d)) >= next {
+		return // before the first
+	}
+	at := stream.Position{Epoch: last.Epoch, Seq: next + stream.Seq(d)}
+	t.wire = at.Seq
 	if s.turn(now, t, at) {
 		s.deliver(now, t, &Delivery{Message: stream.Message{
 			Publication: stream.Publication{Subject: t.name, Payload: bytes.Clone(f.Payload)},
@@ -234,6 +241,7 @@ func (s *ClientSession) handleMessageX(now time.Time, f *MessageX) {
 		return
 	}
 	s.catchUp(t)
+	t.wire = f.Seq
 	m := f.message(t.name, t.tracker.Last().Epoch)
 	if s.turn(now, t, m.Position) {
 		s.deliver(now, t, &Delivery{Message: m})
@@ -327,6 +335,7 @@ func (s *ClientSession) handleReset(f *Reset) {
 	if t == nil {
 		return
 	}
+	t.wire = f.Next - 1
 	last := t.tracker.Last()
 	resumes := t.awaited != 0 || t.gap.resumes
 	if last.Epoch == f.Epoch && last.Seq+1 >= f.Next && !s.subjects.fresh(t) {

@@ -290,7 +290,7 @@ func TestThousandDisconnects(t *testing.T) {
 	// The publisher's connection breaks, too.
 	pub, err := Dial(t.Context(), Config{
 		Servers: []string{"nack://x", "nack://y"}, FirstBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond,
-		dial: breaking(addr, seed-1, int64(breaks), int64(messages)*12),
+		dial: breaking(addr, seed-1, 5, int64(messages)*12),
 	})
 	if err != nil {
 		t.Fatal(err)
