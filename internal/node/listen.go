@@ -34,7 +34,10 @@ func listen(ctx context.Context, cfg config.Config) (listeners, error) {
 		{"native", cfg.Native, &l.native},
 		{"http", cfg.HTTP, &l.http},
 	} {
+		// Devices have one path, and what is set on a multipath listener (see
+		// nacknet.Listen) does not reach the connections it accepts.
 		var lc net.ListenConfig
+		lc.SetMultipathTCP(false)
 		ln, err := lc.Listen(ctx, "tcp", want.addr)
 		if err != nil {
 			l.close()

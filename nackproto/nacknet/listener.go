@@ -15,6 +15,7 @@ import (
 // listenControl.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error { return listenControl(raw) }}
+	lc.SetMultipathTCP(false) // what is set on a multipath listener does not reach the connections it accepts
 	return lc.Listen(ctx, "tcp", addr)
 }
 
