@@ -224,8 +224,8 @@ func (c *Client) Positions() ([]byte, error) {
 	}
 }
 
-// Stats is what a client sent and received: the protocol's own bytes and frames,
-// without TLS, WebSocket and TCP.
+// Stats is what a client handed to its transports and received: the protocol's
+// own bytes and frames, without TLS, WebSocket and TCP.
 type Stats struct {
 	BytesSent, BytesReceived   uint64
 	FramesSent, FramesReceived uint64

@@ -71,9 +71,9 @@ func (cc *clientConn) read(c *clientCounters) {
 func (cc *clientConn) write(c *clientCounters) {
 	defer cc.wg.Done()
 	for b := range cc.writes {
-		n, err := cc.net.Write(b)
-		c.bytesOut.Add(uint64(n))
-		if err != nil {
+		// Counted first: who has seen the answer has seen this, too.
+		c.bytesOut.Add(uint64(len(b)))
+		if _, err := cc.net.Write(b); err != nil {
 			// The reader finds out, and tells the loop.
 			cc.net.Close()
 		}

@@ -206,6 +206,90 @@ func TestPositionsSurviveARestart(t *testing.T) {
 	}
 }
 
+// The promise that gave the protocol its name, counted at the client's socket.
+func TestSubscriberSendsNothing(t *testing.T) {
+	_, _, addr := serveLocal(t, ServerConfig{Limits: session.Limits{Heartbeat: time.Second}})
+	url := []string{"nack://" + addr}
+	c, pub := dialTo(t, Config{Servers: url}), dialTo(t, Config{Servers: url})
+	s := mustSubscribe(t, c, "/busy/+", nackproto.Start{})
+	before := c.Stats()
+	const messages = 10_000
+	for i := range messages {
+		p := stream.Publication{Subject: stream.Subject(fmt.Sprint("/busy/", i%10)), Payload: make([]byte, 64)}
+		if err := pub.PublishAsync(t.Context(), p, func(stream.Position, error) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range messages {
+		mustMessage(t, s)
+	}
+	after := c.Stats()
+	if after.BytesSent != before.BytesSent || after.FramesSent != before.FramesSent {
+		t.Errorf("%d messages made the subscriber send %d frames, %d bytes; want none",
+			messages, after.FramesSent-before.FramesSent, after.BytesSent-before.BytesSent)
+	}
+	perMessage := float64(after.BytesReceived-before.BytesReceived) / messages
+	t.Logf("%.1f bytes a message of 64 bytes", perMessage)
+	if perMessage > 72 {
+		t.Errorf("a message of 64 bytes costs %.1f bytes, want at most 72", perMessage)
+	}
+}
+
+// A server drains: its clients go to another member and miss nothing, while
+// messages go on coming.
+func TestDrainMovesClients(t *testing.T) {
+	first, local, addr := serveLocal(t, ServerConfig{})
+	second, err := NewServer(ServerConfig{Broker: local.Broker, Publisher: local, Node: "second"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- second.Serve(context.Background(), ln) }()
+	t.Cleanup(func() { second.Close(); <-served })
+
+	const messages = 2000
+	drained := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 10 {
+		c := dialTo(t, Config{Servers: []string{"nack://" + addr, "nack://" + ln.Addr().String()}, FirstBackoff: time.Millisecond})
+		s := mustSubscribe(t, c, "/load/a", nackproto.Start{})
+		wg.Go(func() { checkComplete(t, i, s, 1, messages) })
+	}
+	pub := dialTo(t, Config{Servers: []string{"nack://" + addr, "nack://" + ln.Addr().String()}, FirstBackoff: time.Millisecond})
+	for n := range messages {
+		switch n {
+		case messages / 4:
+			go func() { first.Drain(t.Context(), 200*time.Millisecond); close(drained) }()
+		case 3 * messages / 4:
+			<-drained
+		}
+		err := pub.PublishAsync(t.Context(), stream.Publication{Subject: "/load/a", Payload: fmt.Append(nil, n+1)}, func(at stream.Position, err error) {
+			if err != nil || int(at.Seq) != n+1 {
+				t.Errorf("publish %d: %v, %v", n+1, at, err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%100 == 0 {
+			if err := pub.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := pub.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if n := second.Connections(); n != 11 {
+		t.Errorf("%d connections at the second server, want all 11", n)
+	}
+}
+
 // A breaker is a connection that breaks after so many bytes in either direction,
 // in the middle of a frame as likely as not.
 type breaker struct {
