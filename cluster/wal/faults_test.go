@@ -359,6 +359,51 @@ func TestTailCutAtEveryByte(t *testing.T) {
 	}
 }
 
+// TestZeroingIsLost: a start cuts a torn batch and its sync fails; the next start sees
+// zeros that are on no disk. When the power goes, the rest of the batch is back, in a
+// segment that is no longer the last. It is not damage.
+func TestZeroingIsLost(t *testing.T) {
+	d := NewMemDir(rand.NewPCG(1, 2))
+	l := create(t, d, small)
+	add(t, l, nil, ents(1, 5, 1))
+	d.OnWrite = func(_ string, _ int64, n int) (int, error) { return n - 100, errPlanted }
+	if err := l.Append(nil, ents(5, 60, 1)); !errors.Is(err, errPlanted) {
+		t.Fatal(err)
+	}
+	d.OnWrite = nil
+	for f := d.names[segmentName(1)]; slices.Contains(f.state, dirty); {
+		d.settle(f) // all of the torn batch reaches the disk
+	}
+	d.Kill()
+	d.OnSync = func(string) error {
+		f := d.names[segmentName(1)]
+		for i := range f.state {
+			f.state[i] = lost // none of the zeros does
+		}
+		return errPlanted
+	}
+	if _, _, err := Open(d, small); !errors.Is(err, errPlanted) {
+		t.Fatal(err)
+	}
+	d.OnSync = nil
+	d.Kill()
+	l, rep := reopen(t, d, small)
+	if rep.Repaired {
+		t.Fatal("the zeros cannot be read")
+	}
+	add(t, l, nil, ents(5, 6, 2))
+	add(t, l, nil, ents(6, 80, 2)) // does not fit: a new segment
+	if len(l.x.segs) != 2 {
+		t.Fatalf("%d segments", len(l.x.segs))
+	}
+	d.Crash()
+	if b := d.Bytes(segmentName(1))[l.x.segs[0].end:]; zero(b) {
+		t.Fatal("nothing of the torn batch is back")
+	}
+	l, _ = reopen(t, d, small)
+	holds(t, l, 0, append(ents(1, 5, 1), ents(5, 80, 2)...))
+}
+
 // TestTornBatchOfManyFrames: sectors of an unsynced batch may be lost in any order,
 // so that later frames of it are whole. It is cut as a whole.
 func TestTornBatchOfManyFrames(t *testing.T) {

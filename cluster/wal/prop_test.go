@@ -219,7 +219,7 @@ func TestStoriesOfAFailingDisk(t *testing.T) {
 	var kills, crashes, repairs, refused int
 	for seed := range uint64(*seeds) {
 		src := rand.NewPCG(seed, 2)
-		s := &story{r: rand.New(src), d: NewMemDir(src), cfg: Config{SegmentBytes: 16 << 10, ClusterID: 5, NodeID: 6}, term: 1}
+		s := &story{r: rand.New(src), d: NewMemDir(src), cfg: Config{SegmentBytes: 4 << 10 << (seed % 3), ClusterID: 5, NodeID: 6}, term: 1}
 		var err error
 		if s.l, err = Create(s.d, s.cfg); err != nil {
 			t.Fatal(err)
