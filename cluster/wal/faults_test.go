@@ -419,7 +419,7 @@ func TestTornBatchOfManyFrames(t *testing.T) {
 	}
 	seg := d.Bytes(segmentName(1))
 	r := rand.New(rand.NewPCG(1, 3))
-	for range 100 {
+	for range 20 {
 		b := slices.Clone(seg)
 		for range 1 + r.IntN(5) {
 			at := (from + sector + r.Int64N(to-from-sector)) &^ (sector - 1)
@@ -448,8 +448,8 @@ func TestOldGuardDamagedTail(t *testing.T) {
 		ends = append(ends, l.x.segs[0].end)
 	}
 	seg := d.Bytes(segmentName(1))
-	for at := int64(headerSize); at < ends[17]; at++ {
-		if at < ends[17] && seg[at] == 0 && at%8 != 0 {
+	for at := int64(headerSize); at < ends[17]; at += 3 {
+		if seg[at] == 0 && at%8 != 0 {
 			continue // perhaps padding
 		}
 		b := slices.Clone(seg)
