@@ -118,6 +118,7 @@ func (m *Member) poll() {
 }
 
 func (m *Member) handleWritten(d diskDone) {
+	m.engine.HandleTime(m.now())
 	if d.compact {
 		if d.err != nil {
 			m.cfg.Log.Warn().Err(d.err).Msg("could not make the log shorter")

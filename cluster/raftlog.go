@@ -6,14 +6,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// raftLog hands what raft says to the log. Raft tells at info what an operator
-// does not need to know.
+// raftLog hands what raft says to the log. Raft tells at info, some of it for every
+// write, what neither an operator nor a developer needs to know every day.
 type raftLog struct{ log zerolog.Logger }
 
 func (l raftLog) Debug(v ...any)            { l.log.Trace().Msg(fmt.Sprint(v...)) }
 func (l raftLog) Debugf(f string, v ...any) { l.log.Trace().Msgf(f, v...) }
-func (l raftLog) Info(v ...any)             { l.log.Debug().Msg(fmt.Sprint(v...)) }
-func (l raftLog) Infof(f string, v ...any)  { l.log.Debug().Msgf(f, v...) }
+func (l raftLog) Info(v ...any)             { l.log.Trace().Msg(fmt.Sprint(v...)) }
+func (l raftLog) Infof(f string, v ...any)  { l.log.Trace().Msgf(f, v...) }
 func (l raftLog) Warning(v ...any)          { l.log.Warn().Msg(fmt.Sprint(v...)) }
 func (l raftLog) Warningf(f string, v ...any) {
 	l.log.Warn().Msgf(f, v...)

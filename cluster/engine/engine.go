@@ -177,7 +177,7 @@ func (e *Engine) propose() {
 			return
 		}
 		if e.leading {
-			stream.StampEntry(data, e.time())
+			stream.StampEntry(data, e.clock.Time(e.now))
 		}
 		if err := e.node.Propose(data); err != nil {
 			return // raft.ErrProposalDropped; comes again with the next leader or tick
@@ -196,7 +196,7 @@ func (e *Engine) HandleMessage(m *pb.Message) {
 	if m.GetType() == pb.MsgProp && e.leading {
 		for _, p := range m.GetEntries() {
 			if p.GetType() == pb.EntryNormal {
-				stream.StampEntry(p.GetData(), e.time())
+				stream.StampEntry(p.GetData(), e.clock.Time(e.now))
 			}
 		}
 	}
@@ -204,15 +204,6 @@ func (e *Engine) HandleMessage(m *pb.Message) {
 	_ = e.node.Step(m)
 	e.ready()
 	e.propose()
-}
-
-// time gives the time for an entry. A leader that does not yet know all that was
-// agreed on before it takes the newest that it knows; the ledger never goes back.
-func (e *Engine) time() int64 {
-	if !e.settled {
-		return e.cfg.Machine.Time()
-	}
-	return e.clock.Time(e.now)
 }
 
 // PollMessages gives what is to be sent to other members since the last call.
@@ -277,6 +268,12 @@ func (e *Engine) follow(s *raft.SoftState) {
 		e.own.restart(e.now.Mono)
 	}
 	e.lead, e.leading = s.Lead, s.RaftState == raft.StateLeader
+	// Others propose from now on, also before everything in the log is applied here;
+	// where its end is later than this clock, the ledger does not go back.
+	if e.leading && !e.timed {
+		e.clock.Start(e.cfg.Machine.Time(), e.now)
+		e.timed = true
+	}
 	if e.lead != 0 {
 		e.noQuorum = false
 	}
@@ -362,15 +359,10 @@ func (e *Engine) apply(en *pb.Entry) error {
 // beginToLead is called when everything that was agreed on before this term is
 // known. Limits travel in the log so that all members have the same.
 func (e *Engine) beginToLead() {
-	last := e.cfg.Machine.Time()
-	if !e.timed {
-		e.clock.Start(last, e.now)
-		e.timed = true
-	}
-	e.clock.Pass(last)
+	e.clock.Pass(e.cfg.Machine.Time())
 	if have := e.cfg.Machine.Limits(); have != e.cfg.Limits {
 		entry := stream.AppendLimits(nil, e.cfg.Limits)
-		stream.StampEntry(entry, e.time())
+		stream.StampEntry(entry, e.clock.Time(e.now))
 		_ = e.node.Propose(entry) // dropped only by a leader that is about to end
 	}
 }
