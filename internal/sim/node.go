@@ -39,8 +39,8 @@ func newNode(w *world, id uint64) *node {
 		limits:        stream.Limits{CacheBytes: int64(64+w.rnd.IntN(64)) << 10, CacheMessages: int64(600 + w.rnd.IntN(400))},
 	}
 	if w.cfg.Nodes > 1 {
-		n.limits = stream.Limits{} // a member that catches up must not lap its reader
-		n.snapshotBytes = 1 << 40  // a member that needs a snapshot cannot be sent one yet
+		n.limits = stream.Limits{CacheAge: 1000 * time.Hour} // a member that catches up must not lap its reader
+		n.snapshotBytes = 1 << 40                            // a member that needs a snapshot cannot be sent one yet
 	}
 	n.disk.init(w)
 	return n
@@ -63,8 +63,8 @@ type process struct {
 	eng    *engine.Engine
 	queue  *engine.Queue
 	born   time.Duration
-	led    time.Duration // when it was ready
-	since  int64         // the log's time at that moment
+	led    time.Duration // when it began to lead
+	since  int64         // the log's time at that moment, at most
 	ready  bool
 	seen   stream.Index
 	buf    []stream.Message
@@ -243,6 +243,9 @@ func (p *process) round() {
 		p.feed()
 		p.poll()
 		more := p.eng.Step()
+		if p.led == 0 && p.eng.Status().Leading {
+			p.led, p.since = p.w.now, p.time().Wall
+		}
 		p.look()
 		if err := p.eng.Err(); err != nil {
 			p.stopped(err)
@@ -260,7 +263,7 @@ func (p *process) round() {
 	}
 	if !p.ready && p.eng.Ready() {
 		p.ready = true
-		p.led, p.since = p.w.now, max(p.broker.Time(), p.time().Wall)
+		p.since = max(p.broker.Time(), p.since)
 		p.checkWhole()
 	}
 	if at, ok := p.eng.Deadline(); ok && !p.ticks {
@@ -275,6 +278,7 @@ func (p *process) later(d time.Duration, what string, do func()) {
 		if !p.alive() {
 			return
 		}
+		p.eng.HandleTime(p.time())
 		do()
 		if p.n.disk.dead {
 			power := p.n.disk.power
