@@ -73,8 +73,6 @@ type player struct {
 	s      *ClientSession
 	now    time.Time
 	config ClientConfig
-	subs   map[string]uint64
-	quiet  bool
 }
 
 func newPlayer(t *testing.T, c ClientConfig) *player {
