@@ -11,7 +11,7 @@ import (
 // with full jitter. PROTOCOL.md §6.11.
 type backoff struct {
 	first, most time.Duration
-	attempts    int // in a row, without WELCOME
+	attempts    int // in a row, without a connection that lasted
 }
 
 // next counts an attempt and gives the time to wait before it; draw is in [0, 1).

@@ -24,7 +24,7 @@ func TestBackoffGrowsToItsMost(t *testing.T) {
 		}
 	}
 	if b.reset(); b.next(0.5) != 125*ms {
-		t.Error("after WELCOME the backoff begins anew")
+		t.Error("after reset the backoff begins anew")
 	}
 }
 

@@ -270,6 +270,32 @@ func TestBackoffIsBounded(t *testing.T) {
 	})
 }
 
+// A server that takes a client and drops it at once is not run against.
+func TestBackoffGrowsAlsoBehindWelcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		c, p := n.dialClient(Config{FirstBackoff: time.Second, MaxBackoff: 30 * time.Second})
+		defer c.Close()
+		start := time.Now()
+		for range 30 {
+			p.net.Close()
+			p = n.next()
+			p.welcome()
+		}
+		if d := time.Since(start); d < 2*time.Minute {
+			t.Errorf("30 connections within %v", d)
+		}
+		time.Sleep(15 * time.Second)
+		start = time.Now()
+		p.net.Close()
+		p = n.next()
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("after a connection that lasted, the next attempt came after %v", d)
+		}
+		p.net.Close()
+	})
+}
+
 func TestUnwantedClientEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)

@@ -36,6 +36,7 @@ type clientLoop struct {
 	first   int     // servers that were tried before the first Up
 	failed  []error // how they failed
 	wasUp   bool
+	upAt    time.Time // since when a server has taken the client; zero: none has
 
 	// The connection.
 	conn    *clientConn // nil: none

@@ -10,6 +10,10 @@ import (
 	"github.com/nackmq/nackmq/nackproto"
 )
 
+// settledAfter is how long a connection must last for the next attempt to count
+// as the first: a server that takes clients and drops them is not run against.
+const settledAfter = 10 * time.Second
+
 // errDropped is how a connection ends without CLOSE.
 var errDropped = errors.New("the connection ended without a word")
 
@@ -59,7 +63,7 @@ func (l *clientLoop) disconnected(err error) {
 }
 
 func (l *clientLoop) handleUp(e *nackproto.Up) {
-	l.backoff.reset()
+	l.upAt = time.Now()
 	l.servers.learn(e.Servers, l.target.secure())
 	l.failed = nil
 	l.client.config.Log.Info().Str("server", l.target.url).Str("node", e.Node).Msg("connected")
@@ -109,6 +113,10 @@ func (l *clientLoop) failedAt(err error) {
 		l.dialAt = now
 		return
 	}
+	if !l.upAt.IsZero() && now.Sub(l.upAt) >= settledAfter {
+		l.backoff.reset()
+	}
+	l.upAt = time.Time{}
 	l.dialAt = now.Add(l.backoff.next(rand.Float64()))
 	if away.After(l.dialAt) {
 		l.dialAt = away
