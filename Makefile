@@ -48,8 +48,9 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (20s)
 	  done; \
 	done
 
-sim: need-go ## run the simulator on SEEDS seeds (5000), or replay one: make sim SEED=17
-	NACKSIM_SEEDS=$(if $(SEED),1,$(SEEDS)) NACKSIM_SEED=$(SEED) $(GO) test ./internal/sim -run 'TestSim$$' -v -count=1 -timeout=0
+sim: need-go ## run the simulators on SEEDS seeds (5000), or replay one: make sim SEED=17
+	NACKSIM_SEEDS=$(if $(SEED),1,$(SEEDS)) NACKSIM_SEED=$(SEED) $(GO) test ./internal/sim -count=1 -timeout=0
+	NACKSESSION_SEEDS=$(if $(SEED),1,$(SEEDS)) NACKSESSION_SEED=$(SEED) $(GO) test ./nackproto/session -run Model -count=1 -timeout=0
 
 bench: need-go need-mosquitto ## run the benchmarks COUNT times (10) into bench.txt; BENCH=regexp, PKGS=./broker
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout=0 $(PKGS) | tee bench.txt
