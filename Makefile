@@ -24,7 +24,7 @@ run: build ## build bin/nackmq and start a node on defaults, data in ./nackmq-da
 	@exec bin/nackmq serve --data-dir ./nackmq-data
 
 build: need-go ## build bin/nackmq
-	$(GO) build -trimpath -o bin/nackmq ./cmd/nackmq
+	$(GO) build -trimpath -buildvcs=auto -o bin/nackmq ./cmd/nackmq
 
 test: need-go need-mosquitto ## run every test; install mosquitto and its clients if they are missing
 	$(GO) test -shuffle=on -timeout=15m $(PKGS)

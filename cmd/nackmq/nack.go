@@ -144,14 +144,21 @@ func hand(e nackproto.Event, earlier []stream.Filter, to sink) error {
 		}
 	case *nackproto.Down:
 		if len(earlier) == 0 {
-			reason := e.Reason
-			if reason == "" {
-				reason = strings.ToLower(e.Code.String())
-			}
-			return to.incident(incident{Event: "down", Reason: reason})
+			return to.incident(incident{Event: "down", Reason: whyDown(e)})
 		}
 	}
 	return nil
+}
+
+// whyDown says why a connection ended.
+func whyDown(e *nackproto.Down) string {
+	switch {
+	case e.Reason != "":
+		return e.Reason
+	case e.Code != nackproto.CloseNormal:
+		return e.Code.Meaning()
+	}
+	return "it broke" // the server said nothing
 }
 
 // lost says in one line which messages can no longer be had.
