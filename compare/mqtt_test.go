@@ -57,17 +57,6 @@ func (c *mqttConn) next() (byte, error) {
 	return first, err
 }
 
-func (c *mqttConn) subscribe(tb testing.TB, filter string, qos byte) {
-	tb.Helper()
-	body := append([]byte{0, 1}, mqttString(filter)...)
-	if _, err := c.Write(mqttPacket(0x82, append(body, qos))); err != nil {
-		tb.Fatal(err)
-	}
-	if kind, err := c.next(); err != nil || kind != 0x90 || c.b[2] > 2 {
-		tb.Fatalf("SUBACK: %#x % x %v", kind, c.b, err)
-	}
-}
-
 // publish keeps window QoS 1 publishes of payload under way until deadline, and
 // gives how many were acknowledged.
 func (c *mqttConn) publish(topic string, payload []byte, window int, deadline time.Time) (acked int, err error) {

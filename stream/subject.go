@@ -62,7 +62,7 @@ func ParseFilter(s string) (Filter, error) {
 
 // IsExact reports whether f has no wildcard and so matches one subject only,
 // which is Subject(f).
-func (f Filter) IsExact() bool { return strings.IndexAny(string(f), "+#") < 0 }
+func (f Filter) IsExact() bool { return !strings.ContainsAny(string(f), "+#") }
 
 // Match reports whether f names s. A wildcard in the first segment does not
 // match a first segment that begins with "$" (MQTT 5.0, 4.7.2).
