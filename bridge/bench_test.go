@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -296,5 +297,51 @@ func report(b *testing.B, r rival, before time.Duration, n float64, unit string)
 	b.ReportMetric(n/b.Elapsed().Seconds(), unit+"/s")
 	if r.pid != 0 {
 		b.ReportMetric(float64((r.cpu()-before).Microseconds())/n, "cpu-µs/"+unit)
+	}
+}
+
+// Kept sessions, each with 100 missed messages on a subject of its own, come
+// back at once while others publish.
+func BenchmarkComeBack(b *testing.B) {
+	const sessions, missed = 1000, 100
+	for range b.N {
+		b.StopTimer()
+		log := brokertest.NewLocal(b, stream.Limits{})
+		h := newHouseOver(b, log)
+		for i := range sessions {
+			p := h.connect(4, fmt.Sprint(i), keep)
+			p.subscribe(1, sub(fmt.Sprintf("own/%d", i), 1))
+			p.goodbye()
+		}
+		var wg sync.WaitGroup
+		for k := range missed {
+			for i := range sessions {
+				wg.Add(1)
+				log.Publish(stream.Item{Publication: stream.Publication{Subject: stream.Subject(fmt.Sprintf("/own/%d", i)),
+					Payload: []byte(strconv.Itoa(k)), Flags: q1}}, func(stream.Place, error) { wg.Done() })
+			}
+		}
+		wg.Wait()
+		took := make([]time.Duration, sessions)
+		b.StartTimer()
+		for i := range sessions {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				start := time.Now()
+				p := h.connect(4, fmt.Sprint(i), keep)
+				for range missed {
+					m := p.want(packets.Publish)
+					p.send(ackOf(packets.Puback, m.PacketID))
+				}
+				took[i] = time.Since(start)
+				p.nc.Close()
+			}()
+		}
+		wg.Wait()
+		b.StopTimer()
+		slices.Sort(took)
+		b.ReportMetric(float64(took[sessions*99/100].Milliseconds()), "p99-ms")
+		_ = h.Close()
 	}
 }

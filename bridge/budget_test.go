@@ -11,6 +11,7 @@ import (
 // Publishers wait when what all of them have uncommitted is too much; one that
 // hangs up meanwhile is let go.
 func TestBudgetOfUncommitted(t *testing.T) {
+	t.Parallel()
 	slow := &slowPublisher{}
 	h := newHouse(t, slowly(slow), func(c *Config) { c.Uncommitted = 10_000 })
 	body := strings.Repeat("x", 4000)

@@ -57,6 +57,7 @@ type index struct {
 	wild   uint64
 	groups map[string]*group // by "GROUP/filter"
 	cache  []*matchSet       // by SubjectID, direct mapped
+	held   int               // targets in cache
 }
 
 // A node is a segment in the tree, or the filters of one subject.
@@ -67,7 +68,11 @@ type node struct {
 	next   map[string]*node
 }
 
-const matchCacheSlots = 1 << 14
+// Limits of the cache of matches, whose targets are what takes memory.
+const (
+	matchCacheSlots   = 1 << 14
+	matchCacheTargets = 1 << 20
+)
 
 func newIndex() *index {
 	return &index{
@@ -173,6 +178,13 @@ func (x *index) match(m *stream.Message) *matchSet {
 	if len(x.root.next) > 0 {
 		name := string(m.Subject[1:])
 		b.walk(&x.root, name, strings.HasPrefix(name, "$"))
+	}
+	if *slot != nil {
+		x.held -= len((*slot).targets)
+	}
+	if x.held += len(s.targets); x.held > matchCacheTargets {
+		clear(x.cache)
+		x.held = len(s.targets)
 	}
 	*slot = s
 	return s

@@ -68,6 +68,7 @@ func TestPublishProperties(t *testing.T) {
 
 // Expiry is counted down, and what is expired is not delivered.
 func TestMessageExpiry(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	s := h.connect(5, "s", keep)
 	s.subscribe(1, sub("#", 1))
@@ -277,6 +278,7 @@ func TestRequestResponse(t *testing.T) {
 // The properties of what was published come out after a restart, as they are in
 // the log.
 func TestPropertiesOutliveTheBridge(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	p := h.connect(5, "p")
 	pk := pub("t", "x", 1, 1)

@@ -107,16 +107,23 @@ func (h *house) metric(name string, parts ...string) float64 {
 // eventually waits until ok says so.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
+	if !waitFor(ok) {
+		t.Fatalf("never happened: %s", what)
+	}
+}
+
+// waitFor waits until ok says so, and reports whether it did in time.
+func waitFor(ok func() bool) bool {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.After(5 * time.Second); ; {
+	for end := time.After(patience); ; {
 		if ok() {
-			return
+			return true
 		}
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("never happened: %s", what)
+			return false
 		}
 	}
 }

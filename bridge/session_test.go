@@ -115,6 +115,7 @@ func TestCleanStart(t *testing.T) {
 
 // A session ends when its time is over, and not before.
 func TestSessionExpiry(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	short := func(pk *packets.Packet) {
 		keep(pk)
@@ -172,6 +173,7 @@ func TestTakeover(t *testing.T) {
 // Many connections fight for one client id; one has it in the end, and the
 // session works.
 func TestTakeoverStorm(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	const n = 50
 	peers := make([]*peer, n)
@@ -275,6 +277,7 @@ func TestRetainedWhileBehind(t *testing.T) {
 }
 
 func TestKeepAlive(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, version byte) {
 		h := newHouse(t)
 		p := h.connect(version, "p", func(pk *packets.Packet) { pk.Connect.Keepalive = 1 })

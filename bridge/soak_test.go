@@ -107,6 +107,7 @@ func (w *wanderer) take(pk *packets.Packet) error {
 // once, in order, whatever they were served from: live, a scan of the log, or
 // their subjects' chains.
 func TestRandomDisconnects(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	if s := os.Getenv("NACKMQ_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)

@@ -19,8 +19,12 @@ func subjectOf(topic string) (stream.Subject, error) { return stream.ParseSubjec
 func topicOf(s stream.Subject) string { return string(s[1:]) }
 
 // reserved reports whether clients may not publish to topic: $SYS is the
-// broker's own voice, $share is no name at all.
+// broker's own voice, $share is no name at all. The exception is where a bridge
+// between brokers tells its state, by a retained message and by its will.
 func reserved(topic string) bool {
+	if strings.HasPrefix(topic, "$SYS/broker/connection/") {
+		return false
+	}
 	first, _, _ := strings.Cut(topic, "/")
 	return first == "$SYS" || first == "$share"
 }

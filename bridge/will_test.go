@@ -86,6 +86,7 @@ func TestWillProperties(t *testing.T) {
 
 // A delayed will waits, goes when the session goes on, and does not outlive it.
 func TestWillDelay(t *testing.T) {
+	t.Parallel()
 	delay := func(pk *packets.Packet) {
 		pk.Connect.WillProperties.WillDelayInterval = 1
 	}
@@ -115,6 +116,7 @@ func TestWillDelay(t *testing.T) {
 
 // A will that cannot be published now is tried again.
 func TestWillIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	slow := &slowPublisher{}
 	h := newHouse(t, slowly(slow))
 	h.connect(4, "c", withWill("will", "x")).nc.Close()
