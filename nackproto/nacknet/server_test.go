@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +15,9 @@ import (
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/stream"
 )
+
+// logLimits are the defaults.
+var logLimits stream.Limits
 
 // serveLocal starts a server on a free port over a log in memory.
 func serveLocal(t testing.TB, cf ServerConfig) (*Server, *brokertest.Local, string) {
@@ -21,16 +27,24 @@ func serveLocal(t testing.TB, cf ServerConfig) (*Server, *brokertest.Local, stri
 
 func serveLocalLimits(t testing.TB, cf ServerConfig, limits stream.Limits) (*Server, *brokertest.Local, string) {
 	t.Helper()
+	s, l, ln := serveLimited(t, cf, limits)
+	return s, l, ln.Addr().String()
+}
+
+// serveLimited is serveLocalLimits and gives the listener.
+func serveLimited(t testing.TB, cf ServerConfig, limits stream.Limits) (*Server, *brokertest.Local, *listener) {
+	t.Helper()
 	l := brokertest.NewLocal(t, limits)
 	cf.Broker, cf.Publisher = l.Broker, l
 	s, err := NewServer(cf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := Listen(context.Background(), "127.0.0.1:0")
+	tcp, err := Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	ln := &listener{Listener: tcp}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
@@ -39,7 +53,38 @@ func serveLocalLimits(t testing.TB, cf ServerConfig, limits stream.Limits) (*Ser
 			t.Errorf("Serve gave %v", err)
 		}
 	})
-	return s, l, ln.Addr().String()
+	return s, l, ln
+}
+
+// A listener remembers what it took, and fails first if it is asked to.
+type listener struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+	fail  int // so many Accepts fail with EMFILE
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	if l.fail > 0 {
+		l.fail--
+		l.mu.Unlock()
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	l.mu.Unlock()
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		l.conns = append(l.conns, nc)
+		l.mu.Unlock()
+	}
+	return nc, err
+}
+
+func (l *listener) taken() []net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.conns)
 }
 
 // A peer speaks frames over any connection.

@@ -49,10 +49,16 @@ func tryFD(nc net.Conn) int {
 // trySend writes what the socket takes without waiting. again is false if the
 // connection is broken.
 func trySend(fd int, b []byte) (n int, again bool) {
+	// MSG_EOR keeps the kernel from adding the next large write to the same
+	// segment: it would take 32 KiB and more before it looks at the limit.
+	flags := uintptr(syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL)
+	if len(b) >= 4<<10 {
+		flags |= unix.MSG_EOR
+	}
 	for {
 		// The call cannot block, so the scheduler need not know of it.
 		r, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-			syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+			flags, 0, 0)
 		switch e {
 		case 0:
 			return int(r), true

@@ -21,8 +21,9 @@ const (
 	exact     followState = 1 << 29 // subscribed by name; else by wildcard only
 	moved     followState = 1 << 28 // the next message may not be the one after the last one sent: say its whole seq
 	late      followState = 1 << 27 // exact, but a wildcard subscription was there before
+	anew      followState = 1 << 26 // began while the session scans, after the last subscription that ended: those have no say
 
-	subMask = 1<<27 - 1
+	subMask = 1<<26 - 1
 )
 
 const arenaPage = 1 << 10
@@ -66,6 +67,9 @@ func (c *Core) addFollow(slot, t uint32) uint32 {
 	i := c.follows.take()
 	r, top := c.slab.at(slot), c.topics.at(t)
 	*c.follows.at(i) = follow{session: slot, topic: t, next: top.followers, more: r.follows}
+	if r.flags&scanning != 0 {
+		c.follows.at(i).sub = anew
+	}
 	if top.followers != 0 {
 		c.follows.at(top.followers).prev = i
 	}

@@ -72,11 +72,11 @@ func (c *Core) endScan(slot uint32, cd *cold) {
 	}
 	cd.ghosts = nil
 	c.dropWilds(slot, func(w *wild) bool { ghosts = ghosts || w.gone; return w.gone })
-	if ghosts {
-		c.dropFollows(slot, func(f *follow) bool {
-			return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
-		})
-	}
+	c.dropFollows(slot, func(f *follow) bool {
+		f.sub &^= anew
+		c.settleLate(slot, f)
+		return ghosts && f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
+	})
 }
 
 // markFollows notes at each topic by which follow the session gets it.
@@ -128,7 +128,11 @@ func (c *Core) served(slot uint32, cd *cold, fi uint32) (done stream.Index) {
 	}
 	name := c.topics.at(f.topic).name
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
-		if w := c.wilds.at(i); c.filters.at(w.filter).text.Match(name) {
+		w := c.wilds.at(i)
+		if w.gone && f.sub&anew != 0 {
+			continue
+		}
+		if c.filters.at(w.filter).text.Match(name) {
 			done = w.done
 		}
 	}

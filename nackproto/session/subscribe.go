@@ -419,7 +419,8 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })
 	}
 	c.dropFollows(slot, func(f *follow) bool {
-		f.sub &^= announced
+		f.sub &^= announced | anew
+		c.settleLate(slot, f)
 		return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
 	})
 }

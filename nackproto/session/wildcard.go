@@ -94,6 +94,21 @@ func (c *Core) dropWilds(slot uint32, drop func(*wild) bool) (n int) {
 	return n
 }
 
+// settleLate has an exact subscription decide where its stream stands, when the
+// wildcard subscriptions that were there before it have all ended.
+func (c *Core) settleLate(slot uint32, f *follow) {
+	if f.sub&late == 0 {
+		return
+	}
+	name := c.topics.at(f.topic).name
+	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
+		if c.filters.at(c.wilds.at(i).filter).text.Match(name) {
+			return
+		}
+	}
+	f.sub &^= late
+}
+
 // matchesWild reports whether a wildcard subscription of slot matches name.
 func (c *Core) matchesWild(slot uint32, name stream.Subject) bool {
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {

@@ -11,7 +11,7 @@ import (
 
 // turnBytes is about what a session gets in one turn, and at most one frame
 // more: it bounds what one that is behind takes from the others.
-const turnBytes = 64 << 10
+const turnBytes = 16 << 10
 
 // A mark says what stands in a buffer up to end: a frame of the stream of a
 // follow, or any other frame if follow is 0. With seq 0 it is the SUBJECT.
