@@ -119,6 +119,7 @@ type Bridge struct {
 	mu        sync.Mutex
 	closing   bool // Drain has begun
 	closed    bool // Close has begun
+	full      bool // the last connection was turned away
 	listeners map[net.Listener]bool
 	clients   map[*client]bool
 	byID      map[string]*client // the connection that has a client id

@@ -25,8 +25,8 @@ func (l *loop) catchUp() (more bool) {
 		return false
 	}
 	from := l.nextStretch()
-	if from >= l.cursor {
-		return true
+	if from >= l.cursor { // they wait for what the loop itself has not read
+		return l.b.cfg.Broker.Head() > l.cursor
 	}
 	// A short stretch first: sessions with small windows are full after it.
 	if l.stretch = min(2*l.stretch, lateBatch); l.stretch < lateLeast {

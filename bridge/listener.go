@@ -77,7 +77,11 @@ func (b *Bridge) admit(nc net.Conn) (*client, bool) {
 	c := newClient(b, nc)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closing || len(b.clients) >= b.cfg.MaxConnections {
+	full := len(b.clients) >= b.cfg.MaxConnections
+	if full && !b.full {
+		b.cfg.Log.Warn().Int("limit", b.cfg.MaxConnections).Msg("no room for more mqtt connections, closing new ones")
+	}
+	if b.full = full; full || b.closing {
 		_ = nc.Close()
 		return nil, false
 	}
