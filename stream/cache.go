@@ -40,8 +40,11 @@ type rec struct {
 	entry uint32 // in entries
 	prev  uint32 // how many indexes back the subject's message before this one is
 	next  uint32 // how many indexes on the subject's next message is
-	byPub uint32 // how many indexes back its publisher's numbered message before this one is
+	byPub uint32 // how many indexes back its publisher's numbered message before this one is, or firstOfPublisher
 }
+
+// firstOfPublisher as rec.byPub says that its publisher was not known before.
+const firstOfPublisher = 1<<32 - 1
 
 // seg gives the segment that holds message i, floor < i <= head.
 func (c *cache) seg(i Index) *segment {

@@ -27,6 +27,7 @@ const (
 	Repeated                       // it has the place of the first; the zero Place if the cache no longer knows it
 	TooManySubjects                // refused: Limits.Subjects
 	TooMuchRetained                // refused: Limits.RetainedBytes
+	PassedOver                     // refused: it has no place, and a later number of its publisher has one
 )
 
 func (o Outcome) String() string {
@@ -39,6 +40,8 @@ func (o Outcome) String() string {
 		return "too many subjects"
 	case TooMuchRetained:
 		return "too much retained"
+	case PassedOver:
+		return "passed over"
 	}
 	return "unknown"
 }
@@ -307,28 +310,34 @@ func (l *Ledger) number(it *rawItem, slot uint32, seen bool, index Index, now in
 		l.known[it.publisher] = slot
 	}
 	p := l.publishers.edit(slot)
-	if l.cache.holds(p.newest) {
+	if !seen {
+		byPub = firstOfPublisher
+	} else if l.cache.holds(p.newest) {
 		byPub = uint32(index - p.newest)
 	}
 	*p = publisher{id: it.publisher, number: it.number, newest: index, time: now}
 	return byPub
 }
 
-// placeOf finds the place that p's item of that number got. The walk back over
-// p's messages is bounded, so that a publisher which repeats ancient numbers
-// does not stop the ledger.
+// placeOf finds the place that p's item of that number got. A number that the
+// cache shows to have been left out was refused, and to call that a repetition
+// would confirm what is nowhere. The walk back over p's messages is bounded, so
+// that a publisher which repeats ancient numbers does not stop the ledger.
 func (l *Ledger) placeOf(p *publisher, number uint64) Place {
 	const most = 4096
 	for i, steps := p.newest, 0; l.cache.holds(i) && steps < most; steps++ {
 		s := l.cache.seg(i)
 		r := &s.recs[i-s.base]
-		if it, err := parseItem(s.item(i)); err != nil || it.number < number {
-			break
-		} else if it.number == number {
+		it, err := parseItem(s.item(i))
+		switch {
+		case err != nil:
+			return Place{Outcome: Repeated}
+		case it.number == number:
 			return Place{Position: Position{l.heads.at(uint32(r.id)).epoch, r.seq}, Index: i, Outcome: Repeated}
-		}
-		if r.byPub == 0 {
-			break
+		case it.number < number, r.byPub == firstOfPublisher:
+			return Place{Outcome: PassedOver}
+		case r.byPub == 0:
+			return Place{Outcome: Repeated}
 		}
 		i -= Index(r.byPub)
 	}

@@ -113,14 +113,35 @@ func TestRepeatGetsTheFirstPlace(t *testing.T) {
 			t.Errorf("repeat %d got %+v, want the place of the first %+v", i, again[i], want)
 		}
 	}
-	if again[3] != (Place{Outcome: Repeated}) {
-		t.Errorf("number 4 was left out before 5: got %+v, want a repeat without a place", again[3])
+	if again[3] != (Place{Outcome: PassedOver}) {
+		t.Errorf("number 4 was left out before 5: got %+v, want that it was passed over", again[3])
 	}
 	if again[4].Outcome != Placed || b.Head() != head+1 {
 		t.Errorf("number 6 is new: got %+v", again[4])
 	}
 	if got := b.publish(say("/a", "x"))[0]; got.Outcome != Placed {
 		t.Errorf("nobody's items are not deduplicated: %+v", got)
+	}
+}
+
+// A refusal whose answer was lost is asked for again. By then a later number may
+// have its place, and "repeated" would confirm a message that is nowhere.
+func TestWhatWasRefusedIsNotARepetition(t *testing.T) {
+	b := newBook(t, Limits{Subjects: 1})
+	num := func(n uint64, s Subject) Item { it := say(s, "x"); it.Publisher, it.Number = 9, n; return it }
+	b.publish(say("/a", ""))
+	got := append([]Place(nil), b.publish(num(1, "/new"), num(2, "/a"), num(3, "/new"), num(4, "/a"))...)
+	if got[0].Outcome != TooManySubjects || got[2].Outcome != TooManySubjects {
+		t.Fatalf("places %v: a second subject is refused", got)
+	}
+	for i, p := range b.publish(num(1, "/new"), num(2, "/a"), num(3, "/new"), num(4, "/a")) {
+		want := Place{Position: got[i].Position, Index: got[i].Index, Outcome: Repeated}
+		if got[i].Outcome != Placed {
+			want = Place{Outcome: PassedOver}
+		}
+		if p != want {
+			t.Errorf("number %d again: %+v, want %+v", i+1, p, want)
+		}
 	}
 }
 

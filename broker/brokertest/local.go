@@ -109,7 +109,7 @@ func (l *Local) run(t testing.TB) {
 			stream.StampEntry(data, time.Now().UnixMilli())
 			places := l.apply(t, data)
 			for i, w := range queue[:n] {
-				if o := places[i].Outcome; o == stream.TooManySubjects || o == stream.TooMuchRetained {
+				if o := places[i].Outcome; o != stream.Placed && o != stream.Repeated {
 					w.done(places[i], broker.ErrRefused)
 				} else {
 					w.done(places[i], nil)

@@ -24,6 +24,7 @@ type origin struct {
 var (
 	errTooManySubjects = fmt.Errorf("%w: it has as many subjects as it may", broker.ErrRefused)
 	errTooMuchRetained = fmt.Errorf("%w: it has as many bytes of retained messages as it may", broker.ErrRefused)
+	errPassedOver      = fmt.Errorf("%w: it was refused before, and a later one of its publisher has its place", broker.ErrRefused)
 )
 
 func (o *origin) add(b *Batch) {
@@ -82,6 +83,8 @@ func (o *origin) settle(a *stream.Applied, now time.Duration) (*Batch, error) {
 			done(p, errTooManySubjects)
 		case stream.TooMuchRetained:
 			done(p, errTooMuchRetained)
+		case stream.PassedOver:
+			done(p, errPassedOver)
 		default:
 			done(p, broker.ErrRefused)
 		}
