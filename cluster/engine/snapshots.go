@@ -15,7 +15,7 @@ const keptSnapshots = 3
 // log together rebuild both exactly.
 type snapshots struct {
 	every  int64 // log bytes between two
-	logged int64 // log bytes since the last one
+	logged int64 // log bytes since the last one, or since the youngest that a start found
 
 	base    uint64
 	younger []uint64 // rising
@@ -36,7 +36,13 @@ func (s *snapshots) init(c *Config) {
 	s.younger = append(s.younger, c.Younger...)
 }
 
+// plan notes when the next one is due. While a start applies the log again, those
+// that it found lie ahead: one taken before them could be passed by the base while
+// it is being written.
 func (s *snapshots) plan(e *Engine) {
+	if n := len(s.younger); n > 0 && e.applied <= s.younger[n-1] {
+		s.logged = 0
+	}
 	if s.logged >= s.every && !s.taking && e.applied > s.base && 1+len(s.younger) < keptSnapshots {
 		s.due = true
 	}
