@@ -41,7 +41,7 @@ func (p *publisher) tick() {
 	if p.finished() {
 		return
 	}
-	if p.home == nil || len(p.w.nodes) > 1 && (p.home.p == nil || p.w.oneIn(20)) {
+	if p.home == nil || len(p.w.nodes) > 1 && (p.home.p == nil || !p.w.fine && p.w.oneIn(20)) {
 		p.lost()
 		p.home = p.w.nodes[p.w.rnd.IntN(len(p.w.nodes))]
 	}
