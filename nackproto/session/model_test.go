@@ -149,7 +149,7 @@ func (m *model) frame(f nackproto.Frame) {
 		}
 		if !s.known {
 			s.pos, s.known = at, true
-		} else if s.pos != at && !(s.gap && s.pos.Epoch == f.Epoch) {
+		} else if s.pos != at && !((s.gap || s.resuming) && s.pos.Epoch == f.Epoch) {
 			s.subject = true
 		}
 	case *nackproto.Message:
@@ -168,7 +168,7 @@ func (m *model) frame(f nackproto.Frame) {
 			return
 		}
 		if f.Snapshot {
-			if f.Seq > s.pos.Seq && !s.asked {
+			if f.Seq > s.pos.Seq && !s.asked && !s.resuming {
 				m.fail("%s: a snapshot of %d after %v", name, f.Seq, s.pos)
 			}
 			return
