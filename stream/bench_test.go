@@ -107,3 +107,29 @@ func BenchmarkView(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkRepeats tells what a repeated publication costs when 50 publishers
+// repeat their windows of 1,000, taking turns.
+func BenchmarkRepeats(b *testing.B) {
+	const publishers, window = 50, 1000
+	bk := newBook(b, Limits{})
+	items := func(n int) []Item {
+		var out []Item
+		for p := range publishers {
+			it := say(Subject(fmt.Sprintf("/dev/%d", p)), "21.5")
+			it.Publisher, it.Number = PublisherID(p+1), uint64(n+1)
+			out = append(out, it)
+		}
+		return out
+	}
+	for n := range window {
+		bk.publish(items(n)...)
+	}
+	repeated := 0
+	for b.Loop() {
+		for n := range window {
+			repeated += len(bk.publish(items(n)...))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(repeated), "ns/repeat")
+}

@@ -82,7 +82,8 @@ type Ledger struct {
 	sweepHeads    uint32 // the slots at which sweep goes on
 	sweepKnown    uint32
 
-	places []Place
+	repeats repeats
+	places  []Place
 }
 
 // A head is what is known of a subject. The zero head is a free slot.
@@ -317,31 +318,6 @@ func (l *Ledger) number(it *rawItem, slot uint32, seen bool, index Index, now in
 	}
 	*p = publisher{id: it.publisher, number: it.number, newest: index, time: now}
 	return byPub
-}
-
-// placeOf finds the place that p's item of that number got. A number that the
-// cache shows to have been left out was refused, and to call that a repetition
-// would confirm what is nowhere. The walk back over p's messages is bounded, so
-// that a publisher which repeats ancient numbers does not stop the ledger.
-func (l *Ledger) placeOf(p *publisher, number uint64) Place {
-	const most = 4096
-	for i, steps := p.newest, 0; l.cache.holds(i) && steps < most; steps++ {
-		s := l.cache.seg(i)
-		r := &s.recs[i-s.base]
-		it, err := parseItem(s.item(i))
-		switch {
-		case err != nil:
-			return Place{Outcome: Repeated}
-		case it.number == number:
-			return Place{Position: Position{l.heads.at(uint32(r.id)).epoch, r.seq}, Index: i, Outcome: Repeated}
-		case it.number < number, r.byPub == firstOfPublisher:
-			return Place{Outcome: PassedOver}
-		case r.byPub == 0:
-			return Place{Outcome: Repeated}
-		}
-		i -= Index(r.byPub)
-	}
-	return Place{Outcome: Repeated}
 }
 
 func (l *Ledger) retain(h *head, item []byte, it *rawItem, at Index, now int64) {

@@ -145,6 +145,45 @@ func TestWhatWasRefusedIsNotARepetition(t *testing.T) {
 	}
 }
 
+// TestRepeatedWindows has publishers take turns in repeating their windows, with
+// numbers left out, and new messages and eviction in between.
+func TestRepeatedWindows(t *testing.T) {
+	rnd := seeded(t)
+	const held = 500
+	b := newBook(t, Limits{CacheMessages: held})
+	type named struct {
+		p PublisherID
+		n uint64
+	}
+	first := map[named]Place{}
+	last := map[PublisherID]uint64{}
+	for range 3000 {
+		p := PublisherID(rnd.Uint64N(5) + 1)
+		it := say(Subject(fmt.Sprintf("/s/%d", rnd.IntN(3))), "x")
+		it.Publisher, it.Number = p, last[p]+1+rnd.Uint64N(2)
+		if last[p] > 0 && rnd.IntN(3) > 0 {
+			it.Number = last[p] - min(last[p]-1, rnd.Uint64N(200))
+		}
+		got := b.publish(it)[0]
+		at, known := first[named{p, it.Number}]
+		switch {
+		case it.Number > last[p]:
+			if got.Outcome != Placed {
+				t.Fatalf("number %d after %d: %+v", it.Number, last[p], got)
+			}
+			first[named{p, it.Number}], last[p] = got, it.Number
+		case known && at.Index > b.Tail():
+			if at.Outcome = Repeated; got != at {
+				t.Fatalf("number %d was repeated: %+v, want the first place %+v", it.Number, got, at)
+			}
+		case known && got != (Place{Outcome: Repeated}):
+			t.Fatalf("number %d: %+v, want a repeat without a place", it.Number, got)
+		case !known && got != (Place{Outcome: Repeated}) && got != (Place{Outcome: PassedOver}):
+			t.Fatalf("number %d was left out: %+v", it.Number, got)
+		}
+	}
+}
+
 func TestBatchesOfAnOriginApplyOnceAndInOrder(t *testing.T) {
 	b := newBook(t, Limits{})
 	at := func(life uint32, batch uint64) bool {
