@@ -69,7 +69,6 @@ func (l *loop) detach(c *client) {
 		s.cursor = l.cursor
 	}
 	s.late, s.ready, s.client = true, false, nil
-	s.lost = ""
 	l.b.meters.sessions.Dec()
 
 	if w := c.will; w != nil {

@@ -183,6 +183,9 @@ func (c *client) disconnectPacket(code packets.Code) []byte {
 	return buf.Bytes()
 }
 
+// tooLarge reports whether the client does not take a packet of f's size.
+func (c *client) tooLarge(f *frame) bool { return c.maxPacket > 0 && len(f.bytes) > c.maxPacket }
+
 // leave is the end of a connection's place in the house: the session goes
 // offline or ends, the will is decided, the client id is free.
 func (c *client) leave() {

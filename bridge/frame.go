@@ -60,14 +60,14 @@ func (m *message) shared(v5 bool, qos byte, retain bool) *frame {
 type own struct {
 	dup  bool
 	ids  []uint32 // subscription identifiers
-	lost string   // value of the user property lostKey, if not empty
+	lost losses   // values of the user property lostKey
 }
 
-func (o *own) none() bool { return !o.dup && len(o.ids) == 0 && o.lost == "" }
+func (o *own) none() bool { return !o.dup && len(o.ids) == 0 && len(o.lost) == 0 }
 
 // lostKey is the user property that tells an MQTT 5 client that it missed
-// messages which the log's cache no longer held. Its value is the range of the
-// log, FROM-TO, both inclusive.
+// messages which the log's cache no longer held. Its value is a range of the log,
+// FROM-TO, both inclusive; there is one for each range.
 const lostKey = "nackmq-lost"
 
 // encode writes the PUBLISH into f, using f's capacity.
@@ -149,8 +149,8 @@ func (m *message) propsLen(o *own) int {
 	for _, u := range p.User {
 		n += 5 + len(u.Key) + len(u.Value)
 	}
-	if o.lost != "" {
-		n += 5 + len(lostKey) + len(o.lost)
+	for _, r := range o.lost {
+		n += 5 + len(lostKey) + len(r.String())
 	}
 	return n
 }
@@ -182,9 +182,9 @@ func (m *message) appendProps(b []byte, o *own) []byte {
 		b = appendString(append(b, packets.PropUser), u.Key)
 		b = appendString(b, u.Value)
 	}
-	if o.lost != "" {
+	for _, r := range o.lost {
 		b = appendString(append(b, packets.PropUser), lostKey)
-		b = appendString(b, o.lost)
+		b = appendString(b, r.String())
 	}
 	return b
 }

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -174,15 +173,26 @@ func (l *loop) sendAgain(s *session) bool {
 			continue
 		}
 		l.msg.reset(m, l.now)
-		o := own{dup: true, lost: s.lost}
+		o := own{dup: true}
 		if s.client.version == 5 {
-			o.ids = e.ids
+			o.ids, o.lost = e.ids, s.lost
 		}
 		l.msg.encode(&l.alone, s.client.version == 5, e.qos, e.retain, o)
+		if s.client.tooLarge(&l.alone) && len(o.lost) > 0 {
+			o.lost = nil // told with a smaller one
+			l.msg.encode(&l.alone, true, e.qos, e.retain, o)
+		}
+		if s.client.tooLarge(&l.alone) {
+			l.b.meters.droppedTooLarge.Inc()
+			s.out.done(s.out.unsent)
+			continue
+		}
 		if !s.client.deliver(l.alone.bytes, l.alone.at, e.id) {
 			return false
 		}
-		s.lost = ""
+		if len(o.lost) > 0 {
+			s.lost = nil
+		}
 		l.touch(s.client)
 		l.b.meters.deliveries.Inc()
 		s.out.sentAgain()
@@ -196,7 +206,7 @@ func (l *loop) lose(s *session, first, last stream.Index) {
 	l.b.meters.droppedTrimmed.Add(float64(last - first + 1))
 	l.b.meters.resumesReset.Inc()
 	if s.client != nil && s.client.version == 5 {
-		s.lost = fmt.Sprintf("%d-%d", first, last)
+		s.lost.add(span{first, last})
 	}
 	l.b.cfg.Log.Warn().Str("client", s.id).Uint64("first", uint64(first)).Uint64("last", uint64(last)).
 		Msg("session lost messages that the cache no longer holds")

@@ -230,9 +230,9 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 		}
 	}
 	v5 := c.version == 5
-	o := own{lost: s.lost}
+	o := own{}
 	if v5 {
-		o.ids = d.ids
+		o.ids, o.lost = d.ids, s.lost
 	}
 	f := &l.alone
 	if o.none() {
@@ -240,7 +240,11 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 	} else {
 		m.encode(f, v5, d.qos, d.retain, o)
 	}
-	if c.maxPacket > 0 && len(f.bytes) > c.maxPacket {
+	if c.tooLarge(f) && len(o.lost) > 0 {
+		o.lost = nil // told with a smaller one
+		m.encode(f, v5, d.qos, d.retain, o)
+	}
+	if c.tooLarge(f) {
 		l.b.meters.droppedTooLarge.Inc()
 		return true // MQTT 5, 3.1.2-25: as if it were sent
 	}
@@ -259,7 +263,9 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 		}
 		return false
 	}
-	s.lost = ""
+	if len(o.lost) > 0 {
+		s.lost = nil
+	}
 	l.touch(c)
 	l.b.meters.deliveries.Inc()
 	if l.unflushed += len(f.bytes); l.unflushed > maxUnflushed {

@@ -31,7 +31,7 @@ type session struct {
 	online stream.Index // the log's head when it connected: what is older and of QoS 0 is not replayed
 	jobs   []*retainedJob
 	out    window
-	lost   string // what is to be told to an MQTT 5 client: see lostKey
+	lost   losses // what is to be told to an MQTT 5 client: see lostKey
 
 	expiry uint32 // seconds that it outlives its connection
 	ends   time.Time
