@@ -14,7 +14,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", envUint("NACKSIM_SEED", 0), "the first seed; 0 begins at 1")
-	seedsFlag = flag.Uint64("seeds", envUint("NACKSIM_SEEDS", 0), "how many seeds; 0 means 1,000, with -short 60")
+	seedsFlag = flag.Uint64("seeds", envUint("NACKSIM_SEEDS", 0), "how many seeds; 0 means 1,000, with -short 30")
 	traceFlag = flag.Bool("sim.trace", false, "print what happens; use it with -seeds=1")
 )
 
@@ -30,7 +30,7 @@ func TestSim(t *testing.T) {
 	first, seeds := max(*seedFlag, 1), *seedsFlag
 	if seeds == 0 {
 		if seeds = 1000; testing.Short() {
-			seeds = 60
+			seeds = 30
 		}
 	}
 	var total Result
@@ -56,7 +56,7 @@ func TestSim(t *testing.T) {
 func TestSimCluster(t *testing.T) {
 	first, seeds := max(*seedFlag, 1), uint64(100)
 	if testing.Short() {
-		seeds = 15
+		seeds = 8
 	}
 	if *seedsFlag > 0 {
 		seeds = *seedsFlag
