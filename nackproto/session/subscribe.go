@@ -379,6 +379,23 @@ func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 	}
 }
 
+// onlyGhost reports whether a wildcard subscription that ended just now is the
+// only one of those that ended during this scan to match name.
+func (c *Core) onlyGhost(slot, ended uint32, name stream.Subject) bool {
+	only := false
+	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
+		w := c.wilds.at(i)
+		if !w.gone || !c.filters.at(w.filter).text.Match(name) {
+			continue
+		}
+		if i != ended {
+			return false
+		}
+		only = true
+	}
+	return only
+}
+
 // unsubscribe handles UNSUBSCRIBE. PROTOCOL.md §6.2.
 func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 	if !c.hasSub(slot, u.Sub) {
@@ -397,6 +414,12 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 			cd.ghosts = append(cd.ghosts, fi)
 		} else {
 			f.sub &^= exact | late
+		}
+	}
+	ended := uint32(0) // the wildcard subscription, if it keeps streams where they are
+	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
+		if w := c.wilds.at(i); !w.gone && w.sub == u.Sub {
+			ended = i
 		}
 	}
 	c.dropWilds(slot, func(w *wild) bool {
@@ -419,7 +442,10 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })
 	}
 	c.dropFollows(slot, func(f *follow) bool {
-		f.sub &^= announced | anew
+		f.sub &^= announced
+		if f.sub&anew != 0 && scans && c.onlyGhost(slot, ended, c.topics.at(f.topic).name) {
+			f.sub &^= anew
+		}
 		c.settleLate(slot, f)
 		return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
 	})

@@ -20,8 +20,6 @@ type topic struct {
 	follow    uint32       // scratch of a scanning turn: the session's follow
 }
 
-func (t *topic) top() stream.Position { return stream.Position{Epoch: t.epoch, Seq: t.last} }
-
 // An entry of the table by subject number.
 type bound struct {
 	epoch stream.Epoch // the history that the rest is about; 0: none yet
