@@ -33,10 +33,19 @@ type conn struct {
 	paused atomic.Bool   // the core asks for no more
 	over   atomic.Bool   // the session is over: what comes is dropped
 	gate   chan struct{} // of one: something of the above changed
+
+	order    sync.Mutex // held while an item goes to the publisher: see driver.Publish
+	refusals int        // of publishes, "try again", that the core has not heard of
 }
 
 func newConn(l *loop, nc net.Conn) *conn {
 	return &conn{loop: l, nc: nc, fd: tryFD(nc), gate: make(chan struct{}, 1)}
+}
+
+func (c *conn) refusal(n int) {
+	c.order.Lock()
+	c.refusals += n
+	c.order.Unlock()
 }
 
 func (c *conn) signal() {

@@ -15,7 +15,7 @@ type event struct {
 	code   nackproto.PublishCode // evPlaced
 	stale  bool                  // evStale
 	id     session.ID
-	conn   *conn   // evOpened, evInput, evGone
+	conn   *conn   // evOpened, evInput, evGone; evPlaced: whose refusal it is, nil if none
 	buf    *[]byte // evInput: goes back to its pool
 	n      int     // evInput: bytes in buf; evWrote: bytes written
 	tag    uint64  // evPlaced

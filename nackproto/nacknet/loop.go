@@ -124,6 +124,9 @@ func (l *loop) handle(e *event, now int64) {
 		l.gone(e.conn)
 	case evPlaced:
 		l.core.Placed(e.id, e.tag, e.at, e.code, now)
+		if e.conn != nil {
+			e.conn.refusal(-1) // the core knows: it refuses what comes behind
+		}
 	case evReplaced:
 		l.core.Replaced(e.id, now)
 	case evDrain:
@@ -238,11 +241,30 @@ func (d *driver) ResumeRead(id session.ID) {
 	}
 }
 
-// Publish implements session.Driver.
+// Publish implements session.Driver. Between a refusal that may be repeated and the
+// core's hearing of it nothing of its publisher may get a place: a later number
+// would make the refused one look like a repetition. PROTOCOL.md §6.9.
 func (d *driver) Publish(id session.ID, tag uint64, it stream.Item) {
+	c := d.conn(id)
+	if c == nil {
+		return // its session is over
+	}
+	c.order.Lock()
+	defer c.order.Unlock()
+	if c.refusals > 0 {
+		d.inbox.post(event{kind: evPlaced, id: id, tag: tag, code: nackproto.Busy})
+		return
+	}
+	// done is called by another goroutine, which waits for order: so the publisher
+	// has either refused this item, too, or c.refusals tells.
 	d.server.cf.Publisher.Publish(it, func(at stream.Place, err error) {
 		pos, code := codeOf(at, err)
-		d.inbox.post(event{kind: evPlaced, id: id, tag: tag, at: pos, code: code})
+		e := event{kind: evPlaced, id: id, tag: tag, at: pos, code: code}
+		if code.MayRepeat() {
+			e.conn = c
+			c.refusal(1)
+		}
+		d.inbox.post(e)
 	})
 }
 
