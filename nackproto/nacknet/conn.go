@@ -24,6 +24,7 @@ const (
 // lives as long as the write.
 type conn struct {
 	loop      *loop
+	serial    uint64 // rises with each connection that the server takes
 	nc        net.Conn
 	fd        int        // where writes are tried; -1: not
 	id        session.ID // zero once the session is over; the loop's
@@ -38,8 +39,8 @@ type conn struct {
 	refusals int        // of publishes, "try again", that the core has not heard of
 }
 
-func newConn(l *loop, nc net.Conn) *conn {
-	return &conn{loop: l, nc: nc, fd: tryFD(nc), gate: make(chan struct{}, 1)}
+func newConn(l *loop, nc net.Conn, serial uint64) *conn {
+	return &conn{loop: l, serial: serial, nc: nc, fd: tryFD(nc), gate: make(chan struct{}, 1)}
 }
 
 func (c *conn) refusal(n int) {

@@ -120,7 +120,8 @@ func (s *Server) turnAway(nc net.Conn) {
 
 // adopt gives a connection, counted already, to a loop.
 func (s *Server) adopt(nc net.Conn) {
-	l := s.loops[int(s.next.Add(1))%len(s.loops)]
+	serial := s.next.Add(1)
+	l := s.loops[serial%uint64(len(s.loops))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -128,5 +129,5 @@ func (s *Server) adopt(nc net.Conn) {
 		s.live.Add(-1)
 		return
 	}
-	l.inbox.post(event{kind: evOpened, conn: newConn(l, nc)})
+	l.inbox.post(event{kind: evOpened, conn: newConn(l, nc, serial)})
 }

@@ -272,6 +272,6 @@ func (d *driver) Publish(id session.ID, tag uint64, it stream.Item) {
 func (d *driver) Claim(id session.ID, p stream.PublisherID) {
 	if c := d.conn(id); c != nil {
 		c.publisher = p
+		d.server.claim(claim{(*loop)(d), id, c.serial}, p)
 	}
-	d.server.claim((*loop)(d), id, p)
 }

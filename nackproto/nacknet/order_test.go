@@ -51,3 +51,30 @@ func TestNothingOvertakesARefusal(t *testing.T) {
 		t.Error("the core has heard of the refusal, and 1 was not handed in again")
 	}
 }
+
+// Two connections of one publisher wait to be read, as after a slow start. The
+// younger is the one that the client is at, whichever HELLO is read first.
+func TestTheYoungerConnectionStays(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		order []uint64 // serials, as their HELLOs are read
+	}{
+		{"in order", []uint64{1, 2}},
+		{"the other way round", []uint64{2, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &Server{claims: map[stream.PublisherID]claim{}}
+			l := &loop{server: s}
+			for _, serial := range c.order {
+				s.claim(claim{l, session.ID(serial), serial}, 9)
+			}
+			events := l.inbox.take(nil)
+			if len(events) != 1 || events[0].kind != evReplaced || events[0].id != 1 {
+				t.Errorf("events %+v, want that the older one was replaced", events)
+			}
+			if s.claims[9].id != 2 {
+				t.Errorf("connection %v has the publisher, want the younger one", s.claims[9].id)
+			}
+		})
+	}
+}

@@ -43,7 +43,7 @@ var ErrServerClosed = errors.New("nacknet: the server is closed")
 type Server struct {
 	cf    ServerConfig
 	loops []*loop
-	next  atomic.Uint32 // the loop that gets the next connection
+	next  atomic.Uint64 // counts the connections that were taken
 	live  atomic.Int64  // connections, also those that are being closed
 	wg    sync.WaitGroup
 	ctx   context.Context // ends with Close
@@ -57,10 +57,12 @@ type Server struct {
 	claims    map[stream.PublisherID]claim
 }
 
-// A claim is the session that publishes as some incarnation.
+// A claim is the session that publishes as some incarnation. serial is its
+// connection's.
 type claim struct {
-	loop *loop
-	id   session.ID
+	loop   *loop
+	id     session.ID
+	serial uint64
 }
 
 // NewServer starts the loops of a server. Close ends them.
@@ -150,12 +152,18 @@ func (s *Server) tellAll(e event) {
 	}
 }
 
-// claim notes that a session publishes as p, and has an older one closed.
-// PROTOCOL.md §6.1.
-func (s *Server) claim(l *loop, id session.ID, p stream.PublisherID) {
+// claim notes that a session publishes as p, and has an older one closed. Older is
+// whose connection was taken first: a client that was not answered in time and
+// came again may have left a HELLO that is read after its next one, and to close
+// the next one would send it away for good. PROTOCOL.md §6.1.
+func (s *Server) claim(n claim, p stream.PublisherID) {
 	s.mu.Lock()
 	old, ok := s.claims[p]
-	s.claims[p] = claim{l, id}
+	if ok && old.serial > n.serial {
+		old = n
+	} else {
+		s.claims[p] = n
+	}
 	s.mu.Unlock()
 	if ok {
 		old.loop.inbox.post(event{kind: evReplaced, id: old.id})
@@ -165,7 +173,7 @@ func (s *Server) claim(l *loop, id session.ID, p stream.PublisherID) {
 func (s *Server) unclaim(l *loop, id session.ID, p stream.PublisherID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.claims[p] == (claim{l, id}) {
+	if c := s.claims[p]; c.loop == l && c.id == id {
 		delete(s.claims, p)
 	}
 }
