@@ -133,6 +133,9 @@ func TestReadOnlyDirectory(t *testing.T) {
 // A disk that fills up stops the node with a sentence; nothing that was confirmed
 // is lost, and with room again the node comes back under the same epoch.
 func TestFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 100 MiB")
+	}
 	dir := mountTmpfs(t, "size=100m")
 	b := &broker{t: t, dir: filepath.Join(dir, "data"), mqtt: "127.0.0.1:0", native: "127.0.0.1:0", http: "127.0.0.1:0"}
 	b.start()
