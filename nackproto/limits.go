@@ -14,6 +14,7 @@ const (
 	MaxToken     = 8192 // bytes of a token
 	MaxServers   = 32   // servers in WELCOME and DRAIN
 	MaxAliasName = 255  // bytes of a name that PUBLISH binds to an alias
+	MaxLevels    = 200  // segments of a filter with a wildcard: each costs a server a node of its tree
 
 	// HelloLimit is the frame limit of both ends until the server has sent
 	// WELCOME.

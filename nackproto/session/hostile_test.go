@@ -1,7 +1,10 @@
 package session_test
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/nackproto/session"
@@ -51,6 +54,24 @@ func TestByteByByte(t *testing.T) {
 		if len(got) > len(whole) {
 			t.Fatalf("in pieces of %d: %q, want %q", piece, got, whole)
 		}
+	}
+}
+
+// A filter with a wildcard costs a node of the tree for each segment, many times the
+// bytes that it came in. One without is only a name.
+func TestFiltersOfManyLevels(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, c := w.open()
+	w.send(id, goodHello)
+	deep := strings.Repeat("/a", nackproto.MaxLevels)
+	for i, filter := range []string{deep + "/#", deep[2:] + "/#", deep + deep} {
+		w.send(id, &nackproto.Subscribe{Sub: uint64(i + 1), Filter: filter})
+	}
+	w.settle()
+	got := texts(c.frames(t))[1:]
+	want := []string{"SUBSCRIBED sub=1 BAD_FILTER index=0", "SUBSCRIBED sub=2 OK index=0", "SUBSCRIBED sub=3 OK index=0"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 

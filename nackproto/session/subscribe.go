@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/stream"
@@ -43,7 +44,7 @@ func (c *Core) subscribe(slot uint32, f *nackproto.Subscribe) bool {
 		rights = c.cold[slot].rights
 	}
 	switch {
-	case err != nil:
+	case err != nil, !filter.IsExact() && strings.Count(f.Filter, "/") > nackproto.MaxLevels:
 		code = nackproto.SubscribeBadFilter
 	case rights != nil && !rights.MaySubscribe(filter):
 		code = nackproto.SubscribeDenied
