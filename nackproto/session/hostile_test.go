@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -54,6 +55,42 @@ func TestByteByByte(t *testing.T) {
 		if len(got) > len(whole) {
 			t.Fatalf("in pieces of %d: %q, want %q", piece, got, whole)
 		}
+	}
+}
+
+// Behind a publish that is to come again every answer is the same, until it has
+// come: also for what got its place after that, or could never get one.
+func TestNothingIsAnsweredPastARefusal(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, c := w.open()
+	w.send(id, goodHello)
+	publish := func(number uint64, name string) {
+		w.send(id, &nackproto.Publish{Number: number, Name: name, Payload: []byte("x")})
+	}
+	publish(1, "/a")
+	publish(2, "bad")
+	slow := w.queued
+	w.queued = nil
+	w.pass(3000)
+	publish(3, "/a")
+	slow = append(slow, w.queued...)
+	w.queued = nil
+	w.pass(3000) // 1 was given up
+	w.queued = slow
+	w.settle()
+	for n, name := range []string{"/a", "bad", "/a"} {
+		publish(uint64(n+1), name)
+	}
+	w.settle()
+	got := texts(c.frames(t))[1:]
+	epoch, _ := w.ledger.Top("/a")
+	want := []string{
+		"CONFIRM number=1 2xUNKNOWN retry=500ms",
+		"CONFIRM number=3 1xUNKNOWN retry=500ms",
+		fmt.Sprintf("CONFIRM number=1 1xPLACED@%v:1 1xBAD_SUBJECT 1xPLACED@%v:2", epoch.Last.Epoch, epoch.Last.Epoch),
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -25,7 +25,9 @@ type publisher struct {
 	next    uint64                // the number that comes next; 0: any
 	refused uint64                // the number that must come before others are taken; 0: none
 	code    nackproto.PublishCode // why
-	bytes   int                   // of the publishes that wait for their place
+	told    uint64                // the number that the client was last told to repeat; 0: it has come again
+	toldWhy nackproto.PublishCode
+	bytes   int // of the publishes that wait for their place
 }
 
 // An alias is a name that the client bound to a number, and what was found about
@@ -198,15 +200,16 @@ func (c *Core) confirms(slot uint32, cd *cold) {
 		if len(f.Runs) == 0 {
 			f.Number = w.number
 		}
+		code, at := p.answer(w)
 		var retry time.Duration
 		switch {
-		case w.code == nackproto.NoQuorum || w.code == nackproto.Unknown:
+		case code == nackproto.NoQuorum || code == nackproto.Unknown:
 			retry = retryNoQuorum
-		case w.code.MayRepeat():
+		case code.MayRepeat():
 			retry = retryBusy
 		}
-		f.Add(w.code, w.at, retry)
-		c.counts.Published[CodeIndex(w.code)]++
+		f.Add(code, at, retry)
+		c.counts.Published[CodeIndex(code)]++
 		next = w.number + 1
 	}
 	flush()
@@ -214,6 +217,21 @@ func (c *Core) confirms(slot uint32, cd *cold) {
 	if p.window = p.window[:copy(p.window, p.window[n:])]; len(p.window) == 0 && cap(p.window) > 64 {
 		p.window = nil
 	}
+}
+
+// answer gives what the client is told of w, the next in order. Whatever became of
+// a publish behind one that is to come again, it is to come again, too: it may
+// have got its place after the other was given up, or may have been refused for
+// good before. Its repetition hears that. PROTOCOL.md §6.9.
+func (p *publisher) answer(w *pending) (nackproto.PublishCode, stream.Position) {
+	if p.told != 0 && w.number > p.told {
+		return p.toldWhy, stream.Position{}
+	}
+	p.told = 0
+	if w.code.MayRepeat() {
+		p.told, p.toldWhy = w.number, w.code
+	}
+	return w.code, w.at
 }
 
 // mayRead reports whether a publisher has room for more.
