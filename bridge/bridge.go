@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -42,29 +43,21 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.MaxConnections = cmpOr(c.MaxConnections, 100_000)
-	c.MaxSessions = cmpOr(c.MaxSessions, 1_000_000)
-	c.MaxSubscriptions = cmpOr(c.MaxSubscriptions, 10_000)
-	c.MaxPacket = cmpOr(c.MaxPacket, 1<<20)
-	c.ReceiveMaximum = cmpOr(c.ReceiveMaximum, 1024)
-	c.Window = cmpOr(c.Window, 256)
-	c.Buffer = cmpOr(c.Buffer, 256<<10)
-	c.Uncommitted = cmpOr(c.Uncommitted, 32<<20)
-	c.TopicAliasMax = cmpOr(c.TopicAliasMax, 32)
-	c.ConnectTimeout = cmpOr(c.ConnectTimeout, 10*time.Second)
-	c.StuckTimeout = cmpOr(c.StuckTimeout, 30*time.Second)
-	c.SessionExpiry = cmpOr(c.SessionExpiry, 7*24*time.Hour)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 100_000)
+	c.MaxSessions = cmp.Or(c.MaxSessions, 1_000_000)
+	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 10_000)
+	c.MaxPacket = cmp.Or(c.MaxPacket, 1<<20)
+	c.ReceiveMaximum = cmp.Or(c.ReceiveMaximum, 1024)
+	c.Window = cmp.Or(c.Window, 256)
+	c.Buffer = cmp.Or(c.Buffer, 256<<10)
+	c.Uncommitted = cmp.Or(c.Uncommitted, 32<<20)
+	c.TopicAliasMax = cmp.Or(c.TopicAliasMax, 32)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
+	c.StuckTimeout = cmp.Or(c.StuckTimeout, 30*time.Second)
+	c.SessionExpiry = cmp.Or(c.SessionExpiry, 7*24*time.Hour)
 	if c.Authorizer == nil {
 		c.Authorizer = allowAll{}
 	}
-}
-
-func cmpOr[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // Validate checks the limits.
