@@ -2,6 +2,8 @@ package compare
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -91,6 +93,60 @@ func countBytes(c net.Conn, n *atomic.Int64) {
 		n.Add(int64(rest / floorFrame))
 		rest %= floorFrame
 	}
+}
+
+// BenchmarkMQTTFanOut is the rate at which 200 subscribers receive what one
+// publisher keeps under way, and what a delivery costs the broker's process.
+func BenchmarkMQTTFanOut(b *testing.B) {
+	for _, qos := range []byte{0, 1} {
+		for _, flight := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("QoS%d/flight%d", qos, flight), func(b *testing.B) {
+				var ours, theirs, ourCPU, theirCPU []float64
+				for range rounds {
+					rate, cpu := mqttFanOut(b, startMosquitto(b), qos, flight)
+					theirs, theirCPU = append(theirs, rate), append(theirCPU, cpu)
+					rate, cpu = mqttFanOut(b, startNackMQ(b, b.TempDir()), qos, flight)
+					ours, ourCPU = append(ours, rate), append(ourCPU, cpu)
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(median(ours), "nackmq-deliveries/s")
+				b.ReportMetric(median(theirs), "mosquitto-deliveries/s")
+				b.ReportMetric(median(ourCPU), "nackmq-cpu-us/delivery")
+				b.ReportMetric(median(theirCPU), "mosquitto-cpu-us/delivery")
+				b.ReportMetric(ratio(ours, theirs), "ratio")
+			})
+		}
+	}
+}
+
+// mqttFanOut gives deliveries per second, and the CPU time in µs for each.
+func mqttFanOut(b *testing.B, s *server, qos byte, flight int) (rate, cpu float64) {
+	const subs, length, topic = 200, 2 * time.Second, "fleet/cmd/broadcast1"
+	defer s.kill()
+	var got atomic.Int64
+	for i := range subs {
+		c := dialMQTT(b, s.mqtt, fmt.Sprintf("sub%d", i))
+		defer c.Close()
+		c.subscribe(b, topic, qos)
+		go c.count(&got)
+	}
+	pub := dialMQTT(b, s.mqtt, "pub")
+	defer pub.Close()
+	go io.Copy(io.Discard, pub)
+	var batch []byte
+	for id := range flight {
+		batch = append(batch, mqttPublish(topic, bytes.Repeat([]byte("x"), 64), qos, uint16(id+1))...)
+	}
+	total, before, start := int64(0), s.cpu(b), time.Now()
+	for time.Since(start) < length {
+		if _, err := pub.Write(batch); err != nil {
+			b.Fatal(err)
+		}
+		total += int64(subs * flight)
+		waitFor(b, &got, total)
+	}
+	took := time.Since(start)
+	return float64(total) / took.Seconds(), float64((s.cpu(b) - before).Microseconds()) / float64(total)
 }
 
 // BenchmarkNativeHotSubject is the rate of deliveries when 8 publishers keep 64

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -66,8 +67,7 @@ func (c *mqttConn) publish(topic string, payload []byte, window int, deadline ti
 		if id++; id == 0 {
 			id = 1
 		}
-		body := append(mqttString(topic), byte(id>>8), byte(id))
-		out = append(out, mqttPacket(0x32, append(body, payload...))...)
+		out = append(out, mqttPublish(topic, payload, 1, id)...)
 		sent++
 	}
 	for range window {
@@ -96,6 +96,52 @@ func (c *mqttConn) publish(topic string, payload []byte, window int, deadline ti
 			return acked, nil
 		}
 	}
+}
+
+// subscribe asks for topic, and has the answer when it returns.
+func (c *mqttConn) subscribe(tb testing.TB, topic string, qos byte) {
+	tb.Helper()
+	body := append([]byte{0, 1}, mqttString(topic)...)
+	if _, err := c.Write(mqttPacket(0x82, append(body, qos))); err != nil {
+		tb.Fatal(err)
+	}
+	if kind, err := c.next(); err != nil || kind != 0x90 || c.b[2] != qos {
+		tb.Fatalf("SUBACK: %#x % x %v", kind, c.b, err)
+	}
+}
+
+// count counts the messages that arrive until the connection ends, and
+// acknowledges those of QoS 1.
+func (c *mqttConn) count(n *atomic.Int64) {
+	var acks []byte
+	for {
+		kind, err := c.next()
+		if err != nil {
+			return
+		}
+		if kind>>4 == 3 {
+			n.Add(1)
+			if kind&6 != 0 {
+				id := c.b[2+binary.BigEndian.Uint16(c.b):]
+				acks = append(acks, 0x40, 2, id[0], id[1])
+			}
+		}
+		if len(acks) > 0 && c.r.Buffered() == 0 {
+			if _, err := c.Write(acks); err != nil {
+				return
+			}
+			acks = acks[:0]
+		}
+	}
+}
+
+// mqttPublish gives the PUBLISH of payload; id is for QoS 1.
+func mqttPublish(topic string, payload []byte, qos byte, id uint16) []byte {
+	body := mqttString(topic)
+	if qos > 0 {
+		body = binary.BigEndian.AppendUint16(body, id)
+	}
+	return mqttPacket(0x30|qos<<1, append(body, payload...))
 }
 
 func mqttString(s string) []byte {
