@@ -50,6 +50,7 @@ var house = map[string]room{
 	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/config"}},
 	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	"internal/tidy":    {},
+	"internal/leak":    {},
 	// 4 porch
 	"cmd/nackmq": {imports: []string{"stream", "nackproto", "nackproto/nacknet", "internal/node", "internal/config"}},
 }
