@@ -29,9 +29,38 @@ func TestLinksResolve(t *testing.T) {
 			if target == "" || strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), target)); err != nil {
+			path := filepath.Join(filepath.Dir(file), target)
+			if rel, err := filepath.Rel(root, path); err != nil || !filepath.IsLocal(rel) {
+				t.Errorf("%s links to %s, which others do not have", file, m[1])
+			}
+			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s links to %s, which is not there", file, m[1])
 			}
+		}
+	}
+}
+
+func TestDecisionsAreListed(t *testing.T) {
+	dir := filepath.Join(repoRoot(t), "docs", "adr")
+	list, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range find(t, dir, ".md") {
+		if name := filepath.Base(file); name != "README.md" && !strings.Contains(string(list), "("+name+")") {
+			t.Errorf("docs/adr/README.md does not list %s", name)
+		}
+	}
+}
+
+func TestEveryRoomIsOnTheMap(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repoRoot(t), "docs", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range house {
+		if !strings.Contains(string(text), "| `"+pkg+"` |") {
+			t.Errorf("docs/ARCHITECTURE.md has no row for %s", pkg)
 		}
 	}
 }

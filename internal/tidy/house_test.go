@@ -33,15 +33,16 @@ var house = map[string]room{
 	// ½ machines
 	"nackproto":         {pure: true, imports: []string{"stream"}},
 	"nackproto/session": {pure: true, imports: []string{"stream", "nackproto"}},
+	"cluster/wal":       {pure: true, except: []string{"osdir.go", "osdir_linux.go", "osdir_other.go"}},
+	"cluster/snap":      {pure: true, imports: []string{"cluster/wal"}},
 	// 1 hearth
 	"broker":            {imports: []string{"stream"}},
 	"broker/brokertest": {imports: []string{"stream", "broker"}},
+	// 1½ engine
+	"cluster/engine": {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
 	// 2 doors
 	"bridge":            {imports: []string{"stream", "broker", "internal/metrics"}},
 	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics"}},
-	"cluster/wal":       {pure: true, except: []string{"osdir.go", "osdir_linux.go", "osdir_other.go"}},
-	"cluster/engine":    {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
-	"cluster/snap":      {pure: true, imports: []string{"cluster/wal"}},
 	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	// 3 hall
 	"compare":          {},
@@ -129,9 +130,44 @@ func TestPackagesTellTheirStory(t *testing.T) {
 	}
 }
 
+// sleepers are the tests that may wait in real time, and what they wait for. In
+// all others time is an argument or that of a bubble (testing/synctest).
+var sleepers = map[string]string{
+	"compare":                               "other processes",
+	"nackproto/nacknet/door_test.go":        "a socket",
+	"nackproto/nacknet/receivers_test.go":   "what is on its way to another process",
+	"nackproto/nacknet/stuck_bench_test.go": "a rate of publishing",
+}
+
+func TestTestsDoNotSleep(t *testing.T) {
+	for pkg, files := range testPackages(t) {
+		for name, f := range files {
+			if sleepers[pkg] != "" || sleepers[pkg+"/"+name] != "" || imports(f, "testing/synctest") {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+						t.Errorf("%s/%s sleeps in real time: use a bubble, or say in sleepers what it waits for", pkg, name)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+func imports(f *ast.File, path string) bool {
+	return slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == strconv.Quote(path) })
+}
+
 // packages parses every Go file of our module that is not a test, by package
-// folder and file name. Nested modules are not ours to judge.
-func packages(t *testing.T) map[string]map[string]*ast.File {
+// folder and file name; testPackages the others. Nested modules are not ours to
+// judge.
+func packages(t *testing.T) map[string]map[string]*ast.File     { return parse(t, false) }
+func testPackages(t *testing.T) map[string]map[string]*ast.File { return parse(t, true) }
+
+func parse(t *testing.T, tests bool) map[string]map[string]*ast.File {
 	t.Helper()
 	root := repoRoot(t)
 	all := make(map[string]map[string]*ast.File)
@@ -149,7 +185,7 @@ func packages(t *testing.T) map[string]map[string]*ast.File {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") != tests {
 			return nil
 		}
 		f, err := parser.ParseFile(fset, p, nil, parser.ParseComments)
