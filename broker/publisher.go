@@ -13,8 +13,9 @@ type Publisher interface {
 	// one after the other get their places in that order. done is called once,
 	// from another goroutine, when the item is committed and applied on this
 	// member, or with an error; it must not block. When an item fails with
-	// ErrNoQuorum, every later one of its publisher that was handed in before
-	// done was called fails, too.
+	// ErrNoQuorum or ErrBusy, every later one of its publisher that was handed in
+	// before done was called fails, too: a door that stops handing in at the first
+	// such answer keeps a publisher's order.
 	//
 	// The error is or wraps ErrNoQuorum, ErrBusy (try again later, both),
 	// ErrTooLarge, ErrRefused or ErrStopped.
