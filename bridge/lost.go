@@ -36,3 +36,15 @@ func (l *losses) add(r span) {
 		*l = slices.Replace(*l, 0, 2, span{(*l)[0].first, (*l)[1].last})
 	}
 }
+
+// lose notes that the session will not get the messages from index first to
+// last, which the cache no longer holds.
+func (l *loop) lose(s *session, first, last stream.Index) {
+	l.b.meters.droppedTrimmed.Add(float64(last - first + 1))
+	l.b.meters.resumesReset.Inc()
+	if s.client != nil && s.client.version == 5 {
+		s.lost.add(span{first, last})
+	}
+	l.b.cfg.Log.Warn().Str("client", s.id).Uint64("first", uint64(first)).Uint64("last", uint64(last)).
+		Msg("session lost messages that the cache no longer holds")
+}

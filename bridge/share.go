@@ -57,3 +57,49 @@ func (g *group) keep(i stream.Index) (dropped bool) {
 	}
 	return false
 }
+
+// share gives m to one member of g, or lets it wait.
+func (l *loop) share(g *group, m *message) {
+	if len(g.waiting) > 0 || !l.shareNow(g, m) {
+		if g.keep(m.Index) {
+			l.b.meters.droppedSlow.Inc()
+		}
+	}
+}
+
+func (l *loop) shareNow(g *group, m *message) bool {
+	if m.Index <= g.since || len(g.members) == 0 {
+		return true
+	}
+	first := g.pick(m.Index)
+	for k := range g.members {
+		sub := g.members[(first+k)%len(g.members)]
+		if sub.session.late {
+			continue
+		}
+		d := delivery{qos: min(sub.qos, m.Flags.QoS()), group: g,
+			retain: sub.retainAsPublished && m.Flags&stream.Retain != 0}
+		if sub.id != 0 {
+			d.ids = []uint32{sub.id}
+		}
+		if l.send(sub.session, m, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// serveWaiting gives the messages that wait for g's members to those that can
+// take them.
+func (l *loop) serveWaiting(g *group) {
+	for len(g.waiting) > 0 && len(g.members) > 0 {
+		i := g.waiting[0]
+		if m, ok := l.at(i); !ok {
+			l.b.meters.droppedTrimmed.Inc()
+		} else if l.msg.reset(m, l.now); !l.msg.expired && !l.shareNow(g, &l.msg) {
+			return
+		}
+		g.waiting = g.waiting[1:]
+	}
+	g.waiting = nil
+}

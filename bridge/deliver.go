@@ -1,0 +1,146 @@
+package bridge
+
+import (
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// offer gives m to t's session, if it wants it and can take it; it reports
+// false when the session has to come back to it. A delivery of QoS 0 that finds
+// no room is dropped: its receiver asked for no more.
+func (l *loop) offer(t *target, m *message) bool {
+	if t = t.forMessage(&m.Message); t == nil {
+		return true
+	}
+	s := t.session
+	d := delivery{
+		qos:    min(t.qos, m.Flags.QoS()),
+		retain: t.retain && m.Flags&stream.Retain != 0,
+		ids:    t.ids,
+	}
+	if l.send(s, m, d) {
+		return true
+	}
+	if d.qos > 0 {
+		return false
+	}
+	l.b.meters.droppedSlow.Inc()
+	return true
+}
+
+// A delivery is how one session gets one message.
+type delivery struct {
+	qos    byte
+	retain bool
+	ids    []uint32
+	group  *group
+	kept   bool // retained: the window keeps the message itself
+}
+
+// send appends m to the session's connection. It reports false if the window or
+// the buffer has no room; the loop is then woken when there is.
+func (l *loop) send(s *session, m *message, d delivery) bool {
+	c := s.client
+	if d.qos > 0 && !s.out.room() {
+		for l.acknowledge(s, true) && !s.out.room() {
+		}
+		if !s.out.room() {
+			return false
+		}
+	}
+	v5 := c.version == 5
+	o := own{}
+	if v5 {
+		o.ids, o.lost = d.ids, s.lost
+	}
+	f := &l.alone
+	if o.none() {
+		f = m.shared(v5, d.qos, d.retain)
+	} else {
+		m.encode(f, v5, d.qos, d.retain, o)
+	}
+	if c.tooLarge(f) && len(o.lost) > 0 {
+		o.lost = nil // told with a smaller one
+		m.encode(f, v5, d.qos, d.retain, o)
+	}
+	if c.tooLarge(f) {
+		l.b.meters.droppedTooLarge.Inc()
+		return true // MQTT 5, 3.1.2-25: as if it were sent
+	}
+	var id uint16
+	if d.qos > 0 {
+		e := sent{index: m.Index, ids: d.ids, group: d.group, qos: d.qos, retain: d.retain}
+		if d.kept {
+			e.retained = new(stream.Message)
+			*e.retained = m.Message
+		}
+		id = s.out.add(e)
+	}
+	if !c.deliver(f.bytes, f.at, id) {
+		if d.qos > 0 {
+			s.out.drop()
+		}
+		return false
+	}
+	if len(o.lost) > 0 {
+		s.lost = nil
+	}
+	l.touch(c)
+	l.b.meters.deliveries.Inc()
+	if l.unflushed += len(f.bytes); l.unflushed > maxUnflushed {
+		l.flush()
+	}
+	return true
+}
+
+// touch has c flushed at the end of the turn.
+func (l *loop) touch(c *client) {
+	if !c.touched {
+		c.touched = true
+		l.dirty = append(l.dirty, c)
+	}
+}
+
+// acknowledge takes what the session's client acknowledged, and reports whether
+// that was anything. With wait the loop is woken for the next one.
+func (l *loop) acknowledge(s *session, wait bool) bool {
+	c := s.client
+	l.acks = c.takeAcks(l.acks, wait)
+	for _, a := range l.acks {
+		i, ok := s.out.find(a.id)
+		switch a.typ {
+		case packets.Puback:
+			if ok && s.out.at(i).qos == 1 {
+				s.out.done(i)
+			}
+		case packets.Pubrec:
+			l.pubrec(s, i, ok, a)
+		case packets.Pubcomp:
+			if ok && s.out.at(i).state == sentReleased {
+				s.out.done(i)
+			}
+		}
+	}
+	return len(l.acks) > 0
+}
+
+// pubrec answers with PUBREL, or ends the delivery if the client refused it
+// (MQTT 5, 4.3.3-4 and 4.3.3-5).
+func (l *loop) pubrec(s *session, i uint32, ok bool, a inAck) {
+	code := byte(0)
+	switch {
+	case !ok || s.out.at(i).qos != 2:
+		if s.client.version == 5 {
+			code = packets.ErrPacketIdentifierNotFound.Code
+		}
+	case a.code >= 0x80:
+		s.out.done(i)
+		return
+	default:
+		s.out.at(i).state = sentReleased
+	}
+	var b [5]byte
+	s.client.post(appendAck(b[:0], packets.Pubrel, a.id, code))
+	l.touch(s.client)
+}
