@@ -41,7 +41,6 @@ type delivery struct {
 // send appends m to the session's connection. It reports false if the window or
 // the buffer has no room; the loop is then woken when there is.
 func (l *loop) send(s *session, m *message, d delivery) bool {
-	c := s.client
 	if d.qos > 0 && !s.out.room() {
 		for l.acknowledge(s, true) && !s.out.room() {
 		}
@@ -49,23 +48,8 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 			return false
 		}
 	}
-	v5 := c.version == 5
-	o := own{}
-	if v5 {
-		o.ids, o.lost = d.ids, s.lost
-	}
-	f := &l.alone
-	if o.none() {
-		f = m.shared(v5, d.qos, d.retain)
-	} else {
-		m.encode(f, v5, d.qos, d.retain, o)
-	}
-	if c.tooLarge(f) && len(o.lost) > 0 {
-		o.lost = nil // told with a smaller one
-		m.encode(f, v5, d.qos, d.retain, o)
-	}
-	if c.tooLarge(f) {
-		l.b.meters.droppedTooLarge.Inc()
+	f, told := l.frameFor(s, m, d.qos, d.retain, own{ids: d.ids})
+	if f == nil {
 		return true // MQTT 5, 3.1.2-25: as if it were sent
 	}
 	var id uint16
@@ -77,16 +61,52 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 		}
 		id = s.out.add(e)
 	}
-	if !c.deliver(f.bytes, f.at, id) {
+	if !l.put(s, f, id, told) {
 		if d.qos > 0 {
 			s.out.drop()
 		}
 		return false
 	}
-	if len(o.lost) > 0 {
+	return true
+}
+
+// frameFor gives m's frame for the session, and reports whether it tells what the
+// session lost. nil: the client does not take a packet of m's size, which is
+// counted.
+func (l *loop) frameFor(s *session, m *message, qos byte, retain bool, o own) (f *frame, told bool) {
+	c := s.client
+	v5 := c.version == 5
+	if v5 {
+		o.lost = s.lost
+	} else {
+		o.ids = nil
+	}
+	if f = &l.alone; o.none() {
+		f = m.shared(v5, qos, retain)
+	} else {
+		m.encode(f, v5, qos, retain, o)
+	}
+	if c.tooLarge(f) && len(o.lost) > 0 {
+		o.lost = nil // told with a smaller one
+		m.encode(f, v5, qos, retain, o)
+	}
+	if c.tooLarge(f) {
+		l.b.meters.droppedTooLarge.Inc()
+		return nil, false
+	}
+	return f, len(o.lost) > 0
+}
+
+// put appends f under packet id to the session's connection. It reports false if
+// the buffer has no room; the loop is then woken when there is.
+func (l *loop) put(s *session, f *frame, id uint16, told bool) bool {
+	if !s.client.deliver(f.bytes, f.at, id) {
+		return false
+	}
+	if told {
 		s.lost = nil
 	}
-	l.touch(c)
+	l.touch(s.client)
 	l.b.meters.deliveries.Inc()
 	if l.unflushed += len(f.bytes); l.unflushed > maxUnflushed {
 		l.flush()

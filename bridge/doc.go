@@ -17,9 +17,9 @@
 // alone owns the sessions, their windows and the index of subscriptions; others
 // ask it through its inbox (inbox.go). A message is matched once for its subject
 // (index.go), encoded once for each version, quality of service and retain bit
-// (frame.go) and appended to the buffers of the connections (deliver.go); at the end of a
-// batch each connection that got something is written once (conn.go). No write
-// waits for a peer.
+// (frame.go) and appended to the buffers of the connections (deliver.go); at the
+// end of a batch each connection that got something is written once (conn.go). No
+// write waits for a peer.
 //
 // # A session is a cursor
 //

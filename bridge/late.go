@@ -164,28 +164,14 @@ func (l *loop) sendAgain(s *session) bool {
 			continue
 		}
 		l.msg.reset(m, l.now)
-		o := own{dup: true}
-		if s.client.version == 5 {
-			o.ids, o.lost = e.ids, s.lost
-		}
-		l.msg.encode(&l.alone, s.client.version == 5, e.qos, e.retain, o)
-		if s.client.tooLarge(&l.alone) && len(o.lost) > 0 {
-			o.lost = nil // told with a smaller one
-			l.msg.encode(&l.alone, true, e.qos, e.retain, o)
-		}
-		if s.client.tooLarge(&l.alone) {
-			l.b.meters.droppedTooLarge.Inc()
+		f, told := l.frameFor(s, &l.msg, e.qos, e.retain, own{dup: true, ids: e.ids})
+		if f == nil {
 			s.out.done(s.out.unsent)
 			continue
 		}
-		if !s.client.deliver(l.alone.bytes, l.alone.at, e.id) {
+		if !l.put(s, f, e.id, told) {
 			return false
 		}
-		if len(o.lost) > 0 {
-			s.lost = nil
-		}
-		l.touch(s.client)
-		l.b.meters.deliveries.Inc()
 		s.out.sentAgain()
 	}
 	return true
