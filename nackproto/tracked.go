@@ -23,6 +23,9 @@ type tracked struct {
 	// placedAt is the number of the frame, SUBJECT or RESET, that made the
 	// position: what follows it directly belongs to it.
 	placedAt uint64
+	// toldAt is the number of the frame, SUBJECT, by which another history was told
+	// of: a RESET directly behind it that goes on from there tells nothing more.
+	toldAt uint64
 	// renewed is where another history than tracker's begins, if SUBJECT said so
 	// while a mark was awaited: RESET is to tell, or the next message does.
 	renewed stream.Position
@@ -190,6 +193,7 @@ func (s *ClientSession) renew(t *tracked, at stream.Position, recovered stream.S
 	before := t.tracker.Last()
 	s.subjects.settle(t)
 	s.subjects.place(t, at, recovered)
+	t.toldAt = t.placedAt
 	s.tell(&Lost{Subject: t.name, Reason: Other, Before: before, Next: next(at), Subs: t.subs})
 }
 
@@ -338,9 +342,15 @@ func (s *ClientSession) handleReset(f *Reset) {
 	t.wire = f.Next - 1
 	last := t.tracker.Last()
 	resumes := t.awaited != 0 || t.gap.resumes
-	if last.Epoch == f.Epoch && last.Seq+1 >= f.Next && !s.subjects.fresh(t) {
+	fresh := s.subjects.fresh(t)
+	young := fresh && t.toldAt != t.placedAt // the position is young, and nobody was told
+	if last.Epoch == f.Epoch && last.Seq+1 >= f.Next && !young {
 		// Nothing is lost to this client, so a resume ends well.
 		s.subjects.settle(t)
+		if fresh {
+			s.subjects.place(t, last, max(t.recovered, f.Last)) // a snapshot may follow
+			t.toldAt = t.placedAt
+		}
 		if resumes {
 			s.tell(&Continued{t.name, last, t.subs})
 		}
@@ -350,7 +360,7 @@ func (s *ClientSession) handleReset(f *Reset) {
 		Subject: t.name, Reason: f.Reason, Before: last, Subs: t.subs,
 		Next: stream.Position{Epoch: f.Epoch, Seq: f.Next}, First: f.First, Last: f.Last,
 	}
-	if s.subjects.fresh(t) && t.renewed.IsZero() && t.tracker.Last().Seq+1 == f.Next {
+	if young && t.renewed.IsZero() && t.tracker.Last().Seq+1 == f.Next {
 		e.Before = stream.Position{}
 	}
 	s.subjects.settle(t)
