@@ -34,8 +34,9 @@ func (m *message) reset(of stream.Message, now int64) {
 	m.expired = of.ExpiredAt(now)
 	m.left = 0
 	if of.Expiry != 0 {
-		// At least a second, since 0 stands for no expiry here.
-		m.left = uint32(max(1, (of.Time+int64(of.Expiry)*1000-now+999)/1000))
+		// At least a second, since 0 stands for no expiry here, and never more than it
+		// was: the log's clock may be ahead of ours.
+		m.left = uint32(min(max(1, (of.Time+int64(of.Expiry)*1000-now+999)/1000), int64(of.Expiry)))
 	}
 	for v := range m.frames {
 		for q := range m.frames[v] {

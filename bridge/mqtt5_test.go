@@ -104,7 +104,7 @@ func TestExpiryIsCountedDown(t *testing.T) {
 		now     int64
 		left    uint32
 		expired bool
-	}{{1000, 10, false}, {1001, 10, false}, {2000, 9, false}, {10_500, 1, false}, {11_000, 1, true}, {0, 11, false}} {
+	}{{1000, 10, false}, {1001, 10, false}, {2000, 9, false}, {10_500, 1, false}, {11_000, 1, true}, {-1_000_000, 10, false}} {
 		var m message
 		m.reset(stream.Message{Time: 1000, Publication: stream.Publication{Expiry: 10}}, c.now)
 		if m.left != c.left || m.expired != c.expired {
