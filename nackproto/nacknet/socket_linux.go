@@ -11,7 +11,7 @@ import (
 const (
 	// A peer that does not read would otherwise pin megabytes of the kernel's
 	// memory: the socket takes no more than this beyond what is on the wire.
-	notSentLowat = 16 << 10
+	notSentLowat = 12 << 10
 	// userTimeout is how long sent bytes may stay unacknowledged, milliseconds.
 	userTimeout = 30_000
 )
