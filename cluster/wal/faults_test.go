@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -581,4 +582,59 @@ func (s *scene) editInPlace(name string, off int64) {
 	f.ReadAt(b, off)
 	b[0] ^= 4
 	f.WriteAt(b, off)
+}
+
+// TestTornBatchThatLooksLikeFrames: what a publisher wrote may look like thousands of
+// long frames. A start reads a torn batch of it a few times, not once for each.
+func TestTornBatchThatLooksLikeFrames(t *testing.T) {
+	c := Config{ClusterID: 1, NodeID: 1, SegmentBytes: 4 << 20}
+	d := NewMemDir(rand.NewPCG(1, 2))
+	l := create(t, d, c)
+	add(t, l, nil, ents(1, 20, 1))
+	before := d.Bytes(guardName)
+	var looks []byte
+	for shift := range 8 { // frames begin at multiples of 8: one of these does
+		looks = append(looks, make([]byte, shift)...)
+		looks = append(looks, bytes.Repeat([]byte{'N', 'W', 'L', 0, 0, 0, 32, 0}, 64)...) // each says 2 MiB
+	}
+	add(t, l, nil, []Entry{{Index: 20, Term: 1, Data: looks}})
+	end := l.x.segs[0].end
+	seg := d.Bytes(segmentName(1))
+	clear(seg[end-64 : end])
+	d.SetBytes(segmentName(1), seg)
+	d.SetBytes(guardName, before)
+	counted := &countDir{Dir: d}
+	l, rep, err := Open(counted, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, l, 0, ents(1, 20, 1))
+	if !rep.Repaired {
+		t.Error("the cut was not reported")
+	}
+	if most := 16 * int64(len(seg)); counted.read > most {
+		t.Errorf("the start read %d bytes of a log of %d", counted.read, len(seg))
+	}
+}
+
+// A countDir counts what is read of its files.
+type countDir struct {
+	Dir
+	read int64
+}
+
+func (d *countDir) Open(name string) (File, error) {
+	f, err := d.Dir.Open(name)
+	return &countFile{f, d}, err
+}
+
+type countFile struct {
+	File
+	d *countDir
+}
+
+func (f *countFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.d.read += int64(n)
+	return n, err
 }

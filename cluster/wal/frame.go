@@ -74,6 +74,9 @@ func frameLength(head []byte) (body int, ok bool) {
 	return int(n), n <= maxBatch
 }
 
+// frameNumber gives what a frame's header says of its batch.
+func frameNumber(head []byte) uint64 { return binary.LittleEndian.Uint64(head[8:]) }
+
 // parse checks a frame that lies at off; b is its header and body.
 func parse(b []byte, salt uint32, off int64) (frame, bool) {
 	f := frame{
