@@ -32,9 +32,9 @@ type cold struct {
 
 // nacked is a NACK that was answered.
 type nacked struct {
-	topic uint32
-	pos   stream.Position
-	at    ticks
+	subject uint32
+	pos     stream.Position
+	at      ticks
 }
 
 // chill gives the cold part of a session, making it if need be.
@@ -58,7 +58,7 @@ func (c *Core) thaw(slot uint32) {
 		return
 	}
 	for _, n := range cd.nacks {
-		if n.topic != 0 && c.now-n.at < inTicks(c.limits.NackLinger) {
+		if n.subject != 0 && c.now-n.at < inTicks(c.limits.NackLinger) {
 			return
 		}
 	}

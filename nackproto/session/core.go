@@ -86,13 +86,13 @@ type Core struct {
 	cluster stream.ClusterID
 	servers []string
 
-	slab    slab
-	cold    map[uint32]*cold
-	follows arena[follow]
-	topics  arena[topic]
-	names   map[stream.Subject]uint32
-	bound   []*[boundPage]bound
-	unbound int // topics that the log has forgotten
+	slab     slab
+	cold     map[uint32]*cold
+	follows  arena[follow]
+	subjects arena[subjectState]
+	names    map[stream.Subject]uint32
+	bound    []*[boundPage]bound
+	unbound  int // subjects that the log has forgotten
 
 	wilds     arena[wild]
 	filters   arena[filter]

@@ -28,16 +28,16 @@ type frame struct {
 
 // A run is the messages of one subject in a batch.
 type run struct {
-	at      int32 // its place in runs
-	topic   uint32
-	head    int32        // the first message
-	tail    int32        // the last one
-	first   stream.Seq   // of the first
-	index   stream.Index // of the first
-	before  stream.Index // of the message before the first; 0: not known
-	count   int
-	bytes   []byte
-	subject []byte // SUBJECT and bytes; made when it is first wanted
+	at         int32 // its place in runs
+	subject    uint32
+	head       int32        // the first message
+	tail       int32        // the last one
+	first      stream.Seq   // of the first
+	index      stream.Index // of the first
+	before     stream.Index // of the message before the first; 0: not known
+	count      int
+	bytes      []byte
+	introduced []byte // SUBJECT and bytes; made when it is first wanted
 }
 
 // A touch is a session that gets something, a step one of the runs that it gets.
@@ -95,17 +95,17 @@ func (c *Core) sort(ms []stream.Message) {
 	b.before, b.runs, b.buf, b.all, b.frames = c.head, b.runs[:0], b.buf[:0], nil, b.frames[:0]
 	for i := range ms {
 		m := &ms[i]
-		t := c.topicOf(m.Subject, m.ID, m.Position.Epoch)
+		si := c.stateOf(m.Subject, m.ID, m.Position.Epoch)
 		fr := frame{run: -1, next: -1}
-		if t != 0 {
-			top := c.topics.at(t)
-			if top.run == 0 {
-				b.runs = append(b.runs, run{at: int32(len(b.runs)), topic: t, head: int32(i), first: m.Position.Seq, index: m.Index, before: top.index})
-				top.run = int32(len(b.runs))
+		if si != 0 {
+			s := c.subjects.at(si)
+			if s.run == 0 {
+				b.runs = append(b.runs, run{at: int32(len(b.runs)), subject: si, head: int32(i), first: m.Position.Seq, index: m.Index, before: s.index})
+				s.run = int32(len(b.runs))
 			} else {
-				b.frames[b.runs[top.run-1].tail].next = int32(i)
+				b.frames[b.runs[s.run-1].tail].next = int32(i)
 			}
-			fr.run = top.run - 1
+			fr.run = s.run - 1
 			b.runs[fr.run].tail = int32(i)
 			b.runs[fr.run].count++
 		}
@@ -122,8 +122,8 @@ func (c *Core) sort(ms []stream.Message) {
 		}
 		// Should buf move when it grows, the bytes before stay valid where they are.
 		r.bytes = b.buf[start:len(b.buf):len(b.buf)]
-		top := c.topics.at(r.topic)
-		top.run, top.last, top.index = 0, ms[r.tail].Position.Seq, ms[r.tail].Index
+		s := c.subjects.at(r.subject)
+		s.run, s.last, s.index = 0, ms[r.tail].Position.Seq, ms[r.tail].Index
 	}
 }
 
@@ -158,8 +158,8 @@ func (c *Core) fallBehind(slot, fi uint32, seq stream.Seq, at, before stream.Ind
 		return
 	}
 	if r.count <= gapsAtOnce {
-		t := c.topics.at(c.follows.at(fi).topic)
-		c.openGap(slot, fi, missed, stream.Position{Epoch: t.epoch, Seq: seq - 1}, before)
+		s := c.subjects.at(c.follows.at(fi).subject)
+		c.openGap(slot, fi, missed, stream.Position{Epoch: s.epoch, Seq: seq - 1}, before)
 		return
 	}
 	c.chill(slot)
@@ -172,7 +172,7 @@ func (c *Core) fallBehind(slot, fi uint32, seq stream.Seq, at, before stream.Ind
 func (c *Core) deliverRun(ms []stream.Message) {
 	b := &c.batch
 	r := &b.runs[0]
-	for fi := c.topics.at(r.topic).followers; fi != 0; fi = c.follows.at(fi).next {
+	for fi := c.subjects.at(r.subject).followers; fi != 0; fi = c.follows.at(fi).next {
 		if slot, ok := c.live(fi, r); ok {
 			c.writeRun(slot, fi, r, ms)
 		}
@@ -189,10 +189,10 @@ func (c *Core) writeRun(slot, fi uint32, r *run, ms []stream.Message) {
 		c.writeMixed(slot, ms, only(r, fi))
 		return
 	default:
-		if r.subject == nil {
-			r.subject = append(appendSubject(nil, c.topics.at(r.topic), r.first-1, r.first-1), r.bytes...)
+		if r.introduced == nil {
+			r.introduced = append(appendSubject(nil, c.subjects.at(r.subject), r.first-1, r.first-1), r.bytes...)
 		}
-		out, shift = r.subject, len(r.subject)-len(r.bytes)
+		out, shift = r.introduced, len(r.introduced)-len(r.bytes)
 		f.sub = f.sub&^moved | announced
 	}
 	c.counts.Delivered += uint64(r.count)
@@ -264,7 +264,7 @@ func (c *Core) deliverRuns(ms []stream.Message) {
 	b.touched, b.steps = b.touched[:0], b.steps[:0]
 	for ri := range b.runs {
 		r := &b.runs[ri]
-		for fi := c.topics.at(r.topic).followers; fi != 0; fi = c.follows.at(fi).next {
+		for fi := c.subjects.at(r.subject).followers; fi != 0; fi = c.follows.at(fi).next {
 			slot, ok := c.live(fi, r)
 			if !ok {
 				continue
@@ -342,7 +342,7 @@ func (c *Core) writeMixed(slot uint32, ms []stream.Message, of follower) {
 		}
 		if f.sub&announced == 0 {
 			seq := ms[i].Position.Seq - 1
-			c.scratch = appendSubject(c.scratch, c.topics.at(f.topic), seq, seq)
+			c.scratch = appendSubject(c.scratch, c.subjects.at(f.subject), seq, seq)
 			c.marks = append(c.marks, mark{end: len(c.scratch), follow: fi})
 			f.sub = f.sub&^moved | announced
 		}

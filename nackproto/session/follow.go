@@ -1,13 +1,13 @@
 package session
 
 // A follow says that a session gets the messages of a subject. It has no
-// pointer. It is in two lists: the followers of its topic, doubly linked, and
+// pointer. It is in two lists: the followers of its subject, doubly linked, and
 // what its session follows, singly linked.
 type follow struct {
 	session uint32      // slot
-	topic   uint32      // index into topics.list
-	next    uint32      // of the same topic
-	prev    uint32      // of the same topic
+	subject uint32      // index into Core.subjects
+	next    uint32      // of the same subject
+	prev    uint32      // of the same subject
 	more    uint32      // of the same session
 	sub     followState // number of the exact subscription, and flags
 }
@@ -62,41 +62,41 @@ func (a *arena[T]) give(i uint32) {
 	a.live--
 }
 
-// addFollow makes slot follow topic t; the caller knows that it does not yet.
-func (c *Core) addFollow(slot, t uint32) uint32 {
+// addFollow makes slot follow subject si; the caller knows that it does not yet.
+func (c *Core) addFollow(slot, si uint32) uint32 {
 	i := c.follows.take()
-	r, top := c.slab.at(slot), c.topics.at(t)
-	*c.follows.at(i) = follow{session: slot, topic: t, next: top.followers, more: r.follows}
+	r, s := c.slab.at(slot), c.subjects.at(si)
+	*c.follows.at(i) = follow{session: slot, subject: si, next: s.followers, more: r.follows}
 	if r.flags&scanning != 0 {
 		c.follows.at(i).sub = anew
 	}
-	if top.followers != 0 {
-		c.follows.at(top.followers).prev = i
+	if s.followers != 0 {
+		c.follows.at(s.followers).prev = i
 	}
-	top.followers = i
-	top.count++
+	s.followers = i
+	s.count++
 	r.follows = i
 	r.count++
 	return i
 }
 
-// unlink takes follow i out of its topic's list and frees it; the caller has
+// unlink takes follow i out of its subject's list and frees it; the caller has
 // taken it out of its session's list.
 func (c *Core) unlink(i uint32) {
 	f := *c.follows.at(i)
-	top := c.topics.at(f.topic)
+	s := c.subjects.at(f.subject)
 	if f.prev != 0 {
 		c.follows.at(f.prev).next = f.next
 	} else {
-		top.followers = f.next
+		s.followers = f.next
 	}
 	if f.next != 0 {
 		c.follows.at(f.next).prev = f.prev
 	}
 	c.follows.give(i)
-	top.count--
-	if top.count == 0 {
-		c.dropTopic(f.topic)
+	s.count--
+	if s.count == 0 {
+		c.dropSubject(f.subject)
 	}
 }
 
@@ -119,19 +119,19 @@ func (c *Core) dropFollows(slot uint32, drop func(*follow) bool) {
 	}
 }
 
-// findFollow gives the follow of slot on topic t, walking the shorter of the two
+// findFollow gives the follow of slot on subject si, walking the shorter of the two
 // lists; 0 if there is none.
-func (c *Core) findFollow(slot, t uint32) uint32 {
-	r, top := c.slab.at(slot), c.topics.at(t)
-	if r.count <= top.count {
+func (c *Core) findFollow(slot, si uint32) uint32 {
+	r, s := c.slab.at(slot), c.subjects.at(si)
+	if r.count <= s.count {
 		for i := r.follows; i != 0; i = c.follows.at(i).more {
-			if c.follows.at(i).topic == t {
+			if c.follows.at(i).subject == si {
 				return i
 			}
 		}
 		return 0
 	}
-	for i := top.followers; i != 0; i = c.follows.at(i).next {
+	for i := s.followers; i != 0; i = c.follows.at(i).next {
 		if c.follows.at(i).session == slot {
 			return i
 		}

@@ -165,8 +165,8 @@ func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
 func (c *Core) readChain(slot uint32, ch *chain) bool {
 	g := ch.gap
 	for range 3 { // a RESET moves the gap, and the cache may move meanwhile
-		t := c.topics.at(c.follows.at(g.follow).topic)
-		msgs, err := c.source.ReadSubject(t.name, g.pos, g.hint, ch.buf[:0])
+		s := c.subjects.at(c.follows.at(g.follow).subject)
+		msgs, err := c.source.ReadSubject(s.name, g.pos, g.hint, ch.buf[:0])
 		if err == nil {
 			n := len(msgs)
 			for n > 0 && msgs[n-1].Index > c.head {
@@ -208,16 +208,16 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 	if kind == resume {
 		c.counts.Resets++
 	}
-	t := c.topics.at(f.topic)
+	s := c.subjects.at(f.subject)
 	if lost.Last.Epoch == 0 { // the log does not know the subject
-		c.scratch = (&nackproto.Reset{Reason: nackproto.Other, Name: t.name}).AppendTo(c.scratch)
+		c.scratch = (&nackproto.Reset{Reason: nackproto.Other, Name: s.name}).AppendTo(c.scratch)
 		c.marks = append(c.marks, mark{end: len(c.scratch)})
 		return false
 	}
-	if t.epoch != lost.Last.Epoch {
-		c.makeTopic(t.name)
-		if top, ok := c.source.Top(t.name); ok {
-			c.topicOf(t.name, top.ID, top.Last.Epoch)
+	if s.epoch != lost.Last.Epoch {
+		c.makeSubject(s.name)
+		if top, ok := c.source.Top(s.name); ok {
+			c.stateOf(s.name, top.ID, top.Last.Epoch)
 		}
 	}
 	reason, next := nackproto.Slow, lost.Last.Seq
@@ -245,13 +245,13 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 // scratchReset appends RESET, and SUBJECT before it if the alias is not known.
 func (c *Core) scratchReset(fi uint32, reason nackproto.ResetReason, first, last, next stream.Seq) {
 	f := c.follows.at(fi)
-	t := c.topics.at(f.topic)
+	s := c.subjects.at(f.subject)
 	if f.sub&announced == 0 {
-		c.scratch = appendSubject(c.scratch, t, next-1, last)
+		c.scratch = appendSubject(c.scratch, s, next-1, last)
 		f.sub |= announced
 	}
 	f.sub |= moved
-	r := nackproto.Reset{Alias: nackproto.AliasOf(t.id), Reason: reason, Epoch: t.epoch, First: first, Last: last, Next: next}
+	r := nackproto.Reset{Alias: nackproto.AliasOf(s.id), Reason: reason, Epoch: s.epoch, First: first, Last: last, Next: next}
 	c.scratch = r.AppendTo(c.scratch)
 	c.marks = append(c.marks, mark{end: len(c.scratch)})
 }
@@ -268,14 +268,14 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 			continue
 		}
 		f := c.follows.at(g.follow)
-		t := c.topics.at(f.topic)
-		if t.bound && g.pos.Seq > t.last && t.epoch == g.pos.Epoch {
+		s := c.subjects.at(f.subject)
+		if s.bound && g.pos.Seq > s.last && s.epoch == g.pos.Epoch {
 			keep = append(keep, g) // a RESET moved it beyond the core's head
 			continue
 		}
 		if g.kind == resume {
 			c.counts.Continuous++
-			c.send(slot, &nackproto.Continuous{Alias: nackproto.AliasOf(t.id), Seq: g.pos.Seq})
+			c.send(slot, &nackproto.Continuous{Alias: nackproto.AliasOf(s.id), Seq: g.pos.Seq})
 			g.kind = missed
 		}
 		if scans {

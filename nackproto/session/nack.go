@@ -28,19 +28,19 @@ func (c *Core) nack(slot uint32, f *nackproto.Nack, n int) {
 		}
 		return
 	}
-	ti := c.follows.at(fi).topic
+	si := c.follows.at(fi).subject
 	at := stream.Position{Epoch: f.Epoch, Seq: f.After}
 	for i := range cd.nacks {
-		if o := &cd.nacks[i]; o.topic == ti && o.pos == at && c.now-o.at < inTicks(c.limits.NackLinger) {
+		if o := &cd.nacks[i]; o.subject == si && o.pos == at && c.now-o.at < inTicks(c.limits.NackLinger) {
 			return
 		}
 	}
-	t := c.topics.at(ti)
-	if t.epoch == f.Epoch && f.After > t.last && t.last != 0 {
+	s := c.subjects.at(si)
+	if s.epoch == f.Epoch && f.After > s.last && s.last != 0 {
 		return // ahead
 	}
 	copy(cd.nacks[1:], cd.nacks[:])
-	cd.nacks[0] = nacked{topic: ti, pos: at, at: c.now}
+	cd.nacks[0] = nacked{subject: si, pos: at, at: c.now}
 	c.openGap(slot, fi, nackGap, at, 0)
 	c.follows.at(fi).sub |= moved
 }
@@ -51,9 +51,9 @@ func (c *Core) followOf(slot uint32, a nackproto.Alias) uint32 {
 	if p := id / boundPage; p >= uint64(len(c.bound)) || c.bound[p] == nil {
 		return 0
 	}
-	ti := c.bound[id/boundPage][id%boundPage].topic
-	if ti == 0 {
+	si := c.bound[id/boundPage][id%boundPage].subject
+	if si == 0 {
 		return 0
 	}
-	return c.findFollow(slot, ti)
+	return c.findFollow(slot, si)
 }

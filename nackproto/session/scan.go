@@ -75,11 +75,11 @@ func (c *Core) endScan(slot uint32, cd *cold) {
 	c.dropFollows(slot, func(f *follow) bool {
 		f.sub &^= anew
 		c.settleLate(slot, f)
-		return ghosts && f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
+		return ghosts && f.sub&exact == 0 && !c.matchesWild(slot, c.subjects.at(f.subject).name)
 	})
 }
 
-// markFollows notes at each topic by which follow the session gets it.
+// markFollows notes at each subject by which follow the session gets it.
 func (c *Core) markFollows(slot uint32) {
 	c.turn++
 	if c.slab.at(slot).count > scanMarks {
@@ -87,28 +87,28 @@ func (c *Core) markFollows(slot uint32) {
 	}
 	for fi := c.slab.at(slot).follows; fi != 0; {
 		f := c.follows.at(fi)
-		t := c.topics.at(f.topic)
-		t.turn, t.follow = c.turn, fi
+		s := c.subjects.at(f.subject)
+		s.turn, s.follow = c.turn, fi
 		fi = f.more
 	}
 }
 
 // wants gives the follow by which a scanning session gets m, 0 if it does not.
 func (c *Core) wants(slot uint32, cd *cold, m *stream.Message) uint32 {
-	ti := c.topicOf(m.Subject, m.ID, m.Position.Epoch)
-	if ti == 0 {
+	si := c.stateOf(m.Subject, m.ID, m.Position.Epoch)
+	if si == 0 {
 		return 0
 	}
-	t := c.topics.at(ti)
-	if t.last == 0 {
-		if top, ok := c.source.Top(t.name); ok {
-			c.learn(ti, top)
+	s := c.subjects.at(si)
+	if s.last == 0 {
+		if top, ok := c.source.Top(s.name); ok {
+			c.learn(si, top)
 		}
 	}
-	if t.turn != c.turn {
-		t.turn, t.follow = c.turn, c.findFollow(slot, ti)
+	if s.turn != c.turn {
+		s.turn, s.follow = c.turn, c.findFollow(slot, si)
 	}
-	fi := t.follow
+	fi := s.follow
 	if fi == 0 || c.follows.at(fi).sub&gapped != 0 {
 		return 0
 	}
@@ -126,7 +126,7 @@ func (c *Core) served(slot uint32, cd *cold, fi uint32) (done stream.Index) {
 	if f.sub&(exact|late) == exact {
 		return cd.exactDone
 	}
-	name := c.topics.at(f.topic).name
+	name := c.subjects.at(f.subject).name
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
 		w := c.wilds.at(i)
 		if w.gone && f.sub&anew != 0 {
@@ -179,12 +179,12 @@ func (c *Core) lapsed(slot uint32, cd *cold) {
 		if from < cd.fresh {
 			served = max(from, c.served(slot, cd, fi))
 		}
-		t := c.topics.at(f.topic)
-		top, ok := c.source.Top(t.name)
-		if !ok || top.Index <= served || top.Last.Epoch != t.epoch {
+		s := c.subjects.at(f.subject)
+		top, ok := c.source.Top(s.name)
+		if !ok || top.Index <= served || top.Last.Epoch != s.epoch {
 			continue
 		}
-		c.openGap(slot, fi, missed, stream.Position{Epoch: t.epoch}, 0).from = served
+		c.openGap(slot, fi, missed, stream.Position{Epoch: s.epoch}, 0).from = served
 	}
 	c.startOver(slot, from)
 	c.endScan(slot, cd)
@@ -210,8 +210,8 @@ func (c *Core) Lapsed(at stream.Index, now int64) {
 	c.setNow(now)
 	from := c.head
 	c.head = at
-	for _, t := range c.names {
-		c.lapsedTopic(t, from)
+	for _, si := range c.names {
+		c.lapsedSubject(si, from)
 	}
 	for slot := uint32(1); slot < c.slab.used; slot++ {
 		if r := c.slab.at(slot); r.wilds != 0 && r.flags&(scanning|closing) == 0 {
@@ -220,21 +220,21 @@ func (c *Core) Lapsed(at stream.Index, now int64) {
 	}
 }
 
-func (c *Core) lapsedTopic(ti uint32, from stream.Index) {
-	t := c.topics.at(ti)
-	top, ok := c.source.Top(t.name)
+func (c *Core) lapsedSubject(si uint32, from stream.Index) {
+	s := c.subjects.at(si)
+	top, ok := c.source.Top(s.name)
 	if !ok || top.Index <= from {
 		return
 	}
-	if !t.bound || top.Last.Epoch != t.epoch {
+	if !s.bound || top.Last.Epoch != s.epoch {
 		// Its first message announces the other epoch.
 		return
 	}
-	if t.last+1 >= top.First && t.last != 0 {
+	if s.last+1 >= top.First && s.last != 0 {
 		return
 	}
-	t.last, t.index = top.First-1, 0
-	for fi := t.followers; fi != 0; fi = c.follows.at(fi).next {
+	s.last, s.index = top.First-1, 0
+	for fi := s.followers; fi != 0; fi = c.follows.at(fi).next {
 		f := c.follows.at(fi)
 		r := c.slab.at(f.session)
 		if f.sub&gapped != 0 || r.flags&(scanning|closing) != 0 {
@@ -242,10 +242,10 @@ func (c *Core) lapsedTopic(ti uint32, from stream.Index) {
 		}
 		cd := c.chill(f.session)
 		if f.sub&announced == 0 {
-			cd.out = appendSubject(cd.out, t, top.First-1, top.Last.Seq)
+			cd.out = appendSubject(cd.out, s, top.First-1, top.Last.Seq)
 		}
 		f.sub |= announced | moved
-		rs := nackproto.Reset{Alias: nackproto.AliasOf(t.id), Reason: nackproto.Slow, Epoch: t.epoch, First: top.First, Last: top.Last.Seq, Next: top.First}
+		rs := nackproto.Reset{Alias: nackproto.AliasOf(s.id), Reason: nackproto.Slow, Epoch: s.epoch, First: top.First, Last: top.Last.Seq, Next: top.First}
 		c.send(f.session, &rs)
 		c.counts.Resets++
 	}

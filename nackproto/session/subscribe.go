@@ -141,14 +141,14 @@ func (c *Core) retryAhead() {
 // subscribeExact begins a subscription by name.
 func (c *Core) subscribeExact(slot uint32, st *start, marks []nackproto.Mark) {
 	r := c.slab.at(slot)
-	ti := c.makeTopic(stream.Subject(st.filter))
+	si := c.makeSubject(stream.Subject(st.filter))
 	fi := uint32(0)
 	if r.count > 0 {
-		fi = c.findFollow(slot, ti)
+		fi = c.findFollow(slot, si)
 	}
 	followed := fi != 0
 	if !followed {
-		fi = c.addFollow(slot, ti)
+		fi = c.addFollow(slot, si)
 	}
 	f := c.follows.at(fi)
 	if ghost := c.dropGhost(slot, fi); f.sub&exact != 0 && !ghost {
@@ -210,12 +210,12 @@ func (c *Core) subscribeWild(slot uint32, st *start, marks []nackproto.Mark) {
 			c.counts.Resets++
 			continue
 		}
-		ti := c.topicOf(m.Subject, top.ID, top.Last.Epoch)
-		if r.flags&closing != 0 || ti == 0 {
+		si := c.stateOf(m.Subject, top.ID, top.Last.Epoch)
+		if r.flags&closing != 0 || si == 0 {
 			return // over the limit of subjects
 		}
-		c.learn(ti, top)
-		if fi := c.findFollow(slot, ti); fi != 0 {
+		c.learn(si, top)
+		if fi := c.findFollow(slot, si); fi != 0 {
 			c.resume(slot, fi, m.Position)
 		}
 	}
@@ -234,7 +234,7 @@ func (c *Core) subscribeWild(slot uint32, st *start, marks []nackproto.Mark) {
 }
 
 // addWildFollow has a session follow a subject by a wildcard subscription.
-func (c *Core) addWildFollow(slot, ti uint32) {
+func (c *Core) addWildFollow(slot, si uint32) {
 	r := c.slab.at(slot)
 	if r.flags&closing != 0 {
 		return
@@ -243,7 +243,7 @@ func (c *Core) addWildFollow(slot, ti uint32) {
 		c.close(slot, nackproto.CloseFlood, fmt.Sprintf("more than %d subjects", c.limits.MaxSubjects))
 		return
 	}
-	fi := c.addFollow(slot, ti)
+	fi := c.addFollow(slot, si)
 	if r.flags&hasCold == 0 {
 		return
 	}
@@ -251,7 +251,7 @@ func (c *Core) addWildFollow(slot, ti uint32) {
 	if len(cd.starts) == 0 {
 		return
 	}
-	name := c.topics.at(ti).name
+	name := c.subjects.at(si).name
 	sub := uint64(0)
 	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
 		if w := c.wilds.at(i); !w.gone && c.filters.at(w.filter).text.Match(name) {
@@ -277,7 +277,7 @@ func (c *Core) addWildFollow(slot, ti uint32) {
 
 // begin sets a new stream back to where its subscription begins.
 func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
-	c.learn(c.follows.at(fi).topic, *top)
+	c.learn(c.follows.at(fi).subject, *top)
 	at := stream.Position{Epoch: top.Last.Epoch, Seq: top.First - 1}
 	cached := stream.Seq(0)
 	if top.First <= top.Last.Seq {
@@ -319,14 +319,14 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 // is not part of the stream.
 func (c *Core) snapshot(slot, fi uint32) {
 	f := c.follows.at(fi)
-	t := c.topics.at(f.topic)
+	s := c.subjects.at(f.subject)
 	cd := c.chill(slot)
 	if f.sub&announced == 0 {
-		cd.out = appendSubject(cd.out, t, t.last, t.last)
+		cd.out = appendSubject(cd.out, s, s.last, s.last)
 		f.sub |= announced
 	}
-	m, ok := c.source.Last(t.name)
-	if ok && m.Position.Epoch == t.epoch && m.Position.Seq <= t.last && !m.ExpiredAt(c.clock) {
+	m, ok := c.source.Last(s.name)
+	if ok && m.Position.Epoch == s.epoch && m.Position.Seq <= s.last && !m.ExpiredAt(c.clock) {
 		cd.out = nackproto.AppendMessageX(cd.out, &m, true)
 	}
 	c.enqueue(slot)
@@ -335,10 +335,10 @@ func (c *Core) snapshot(slot, fi uint32) {
 // resume takes up a mark. PROTOCOL.md §6.6.
 func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 	f := c.follows.at(fi)
-	t := c.topics.at(f.topic)
-	if f.sub&announced == 0 && t.bound && t.epoch == mark.Epoch {
+	s := c.subjects.at(f.subject)
+	if f.sub&announced == 0 && s.bound && s.epoch == mark.Epoch {
 		cd := c.chill(slot)
-		cd.out = appendSubject(cd.out, t, mark.Seq, max(t.last, mark.Seq))
+		cd.out = appendSubject(cd.out, s, mark.Seq, max(s.last, mark.Seq))
 		f.sub |= announced
 	} else {
 		f.sub |= moved
@@ -361,9 +361,9 @@ func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 				needs = top.Index > st.index
 			}
 			if needs {
-				c.topicOf(name, top.ID, top.Last.Epoch)
-				if ti := c.names[name]; ti != 0 {
-					c.learn(ti, top)
+				c.stateOf(name, top.ID, top.Last.Epoch)
+				if si := c.names[name]; si != 0 {
+					c.learn(si, top)
 				}
 			}
 			return c.slab.at(slot).flags&closing == 0
@@ -409,7 +409,7 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 	if fi := c.findName(slot, u.Sub); fi != 0 && c.dropName(slot, fi, u.Sub) {
 		f := c.follows.at(fi)
 		f.sub &^= subMask
-		if scans && c.matchesWild(slot, c.topics.at(f.topic).name) {
+		if scans && c.matchesWild(slot, c.subjects.at(f.subject).name) {
 			f.sub |= hasName // of nobody: see endScan
 			cd := c.chill(slot)
 			cd.ghosts = append(cd.ghosts, fi)
@@ -434,7 +434,7 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		cd := c.cold[slot]
 		cd.ghosts = slices.DeleteFunc(cd.ghosts, func(fi uint32) bool {
 			f := c.follows.at(fi)
-			if c.matchesWild(slot, c.topics.at(f.topic).name) {
+			if c.matchesWild(slot, c.subjects.at(f.subject).name) {
 				return false
 			}
 			f.sub &^= exact | late | subMask
@@ -444,10 +444,10 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 	}
 	c.dropFollows(slot, func(f *follow) bool {
 		f.sub &^= announced
-		if f.sub&anew != 0 && scans && c.onlyGhost(slot, ended, c.topics.at(f.topic).name) {
+		if f.sub&anew != 0 && scans && c.onlyGhost(slot, ended, c.subjects.at(f.subject).name) {
 			f.sub &^= anew
 		}
 		c.settleLate(slot, f)
-		return f.sub&exact == 0 && !c.matchesWild(slot, c.topics.at(f.topic).name)
+		return f.sub&exact == 0 && !c.matchesWild(slot, c.subjects.at(f.subject).name)
 	})
 }

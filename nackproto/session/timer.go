@@ -119,17 +119,17 @@ func (c *Core) beat(slot uint32) {
 	for fi := r.follows; fi != 0; {
 		f := c.follows.at(fi)
 		fi = f.more
-		t := c.topics.at(f.topic)
-		news := t.index > since && t.index <= upto || asked && f.sub&announced == 0 && t.last != 0
+		s := c.subjects.at(f.subject)
+		news := s.index > since && s.index <= upto || asked && f.sub&announced == 0 && s.last != 0
 		if f.sub&gapped != 0 || !news {
 			continue
 		}
 		if f.sub&announced == 0 {
 			cd := c.chill(slot)
-			cd.out = appendSubject(cd.out, t, t.last, t.last)
+			cd.out = appendSubject(cd.out, s, s.last, s.last)
 			f.sub |= announced
 		}
-		h.Tops = append(h.Tops, nackproto.Top{Alias: nackproto.AliasOf(t.id), Seq: t.last})
+		h.Tops = append(h.Tops, nackproto.Top{Alias: nackproto.AliasOf(s.id), Seq: s.last})
 		if len(h.Tops) == nackproto.MaxHeartbeatTops {
 			h.Index = since
 			c.send(slot, &h)

@@ -100,7 +100,7 @@ func (c *Core) settleLate(slot uint32, f *follow) {
 	if f.sub&late == 0 {
 		return
 	}
-	name := c.topics.at(f.topic).name
+	name := c.subjects.at(f.subject).name
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
 		if c.filters.at(c.wilds.at(i).filter).text.Match(name) {
 			return
@@ -133,20 +133,20 @@ func (c *Core) askWildcards(e *bound, name stream.Subject, id stream.SubjectID) 
 			if w.gone {
 				continue
 			}
-			if e.topic == 0 {
-				e.topic = c.newTopic(name)
-				top := c.topics.at(e.topic)
-				top.id, top.epoch, top.bound = id, e.epoch, true
+			if e.subject == 0 {
+				e.subject = c.newSubject(name)
+				s := c.subjects.at(e.subject)
+				s.id, s.epoch, s.bound = id, e.epoch, true
 			}
-			if c.slab.at(w.session).count > 0 && c.findFollow(w.session, e.topic) != 0 {
+			if c.slab.at(w.session).count > 0 && c.findFollow(w.session, e.subject) != 0 {
 				continue
 			}
-			c.addWildFollow(w.session, e.topic)
+			c.addWildFollow(w.session, e.subject)
 		}
 	}
 	e.since = c.wildCount
-	if t := e.topic; t != 0 {
-		c.dropTopic(t) // if all were over their limit
+	if si := e.subject; si != 0 {
+		c.dropSubject(si) // if all were over their limit
 	}
 }
 

@@ -122,10 +122,10 @@ func appendMessage(b []byte, m *stream.Message) []byte {
 	return nackproto.AppendMessageX(b, m, false)
 }
 
-// appendSubject appends the SUBJECT of a topic whose next message is the one
+// appendSubject appends the SUBJECT of a subject whose next message is the one
 // after seq after; those up to upto are recovered. PROTOCOL.md §5.9.
-func appendSubject(b []byte, t *topic, after, upto stream.Seq) []byte {
-	f := nackproto.Subject{Alias: nackproto.AliasOf(t.id), Epoch: t.epoch, After: after, Upto: max(after, upto), Name: t.name}
+func appendSubject(b []byte, s *subjectState, after, upto stream.Seq) []byte {
+	f := nackproto.Subject{Alias: nackproto.AliasOf(s.id), Epoch: s.epoch, After: after, Upto: max(after, upto), Name: s.name}
 	return f.AppendTo(b)
 }
 
@@ -135,8 +135,8 @@ func (c *Core) scratchMessage(fi uint32, m *stream.Message) {
 	f := c.follows.at(fi)
 	form := f.sub
 	if form&announced == 0 {
-		t := c.topics.at(f.topic)
-		c.scratch = appendSubject(c.scratch, t, m.Position.Seq-1, t.last)
+		s := c.subjects.at(f.subject)
+		c.scratch = appendSubject(c.scratch, s, m.Position.Seq-1, s.last)
 		c.marks = append(c.marks, mark{end: len(c.scratch), follow: fi})
 		f.sub = f.sub&^moved | announced
 	}
