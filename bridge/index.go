@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/nackmq/nackmq/stream"
 )
@@ -39,33 +38,30 @@ type matchSet struct {
 
 	subject stream.SubjectID
 	epoch   stream.Epoch
-	wild    uint64 // the index's generation of wildcard filters
-	exact   *node  // the subject's own node, and its generation
-	gen     uint64
+	wild    uint64 // index.wild when it was made
+	exact   uint64 // the change of the filter that is the subject itself; 0: there was none
 }
 
 // An index finds the subscriptions of connected sessions for a subject. It
 // belongs to the loop.
 //
-// Filters without wildcards stand in a map and filters with wildcards in a tree
-// of segments. A subject's answer is kept as long as neither the set of wildcard
-// filters nor the subject's own filters changed, so a storm of connecting
-// clients with a subject each does not make the other subjects be matched anew.
+// A subject's answer is kept as long as neither the set of wildcard filters nor
+// the subject's own filter changed, so a storm of connecting clients with a
+// subject each does not make the other subjects be matched anew.
 type index struct {
-	exact  map[stream.Filter]*node
-	root   node
-	wild   uint64
-	groups map[string]*group // by "GROUP/filter"
-	cache  []*matchSet       // by SubjectID, direct mapped
-	held   int               // targets in cache
+	filters stream.FilterTree[subscribers]
+	changes uint64            // counts the subscriptions that came and went
+	wild    uint64            // the last change of a filter with a wildcard
+	groups  map[string]*group // by "GROUP/filter"
+	cache   []*matchSet       // by SubjectID, direct mapped
+	held    int               // targets in cache
 }
 
-// A node is a segment in the tree, or the filters of one subject.
-type node struct {
-	gen    uint64
+// subscribers are who has a filter.
+type subscribers struct {
+	change uint64 // the last one, of index.changes: no two filters have the same
 	subs   []*subscription
 	groups []*group
-	next   map[string]*node
 }
 
 // Limits of the cache of matches, whose targets are what takes memory.
@@ -76,7 +72,6 @@ const (
 
 func newIndex() *index {
 	return &index{
-		exact:  map[stream.Filter]*node{},
 		groups: map[string]*group{},
 		cache:  make([]*matchSet, matchCacheSlots),
 	}
@@ -84,31 +79,34 @@ func newIndex() *index {
 
 // add puts s in.
 func (x *index) add(s *subscription) {
-	x.change(s, true, func(n *node) {
-		if s.group == "" {
-			n.subs = append(n.subs, s)
-			return
-		}
-		key := s.group + string(s.filter)
-		g := x.groups[key]
-		if g == nil {
-			g = &group{key: key, since: s.since}
-			x.groups[key] = g
-		}
-		if len(g.members) == 0 {
-			n.groups = append(n.groups, g)
-		}
-		g.add(s)
-	})
+	of := x.filters.Place(s.filter)
+	x.note(s, of)
+	if s.group == "" {
+		of.subs = append(of.subs, s)
+		return
+	}
+	key := s.group + string(s.filter)
+	g := x.groups[key]
+	if g == nil {
+		g = &group{key: key, since: s.since}
+		x.groups[key] = g
+	}
+	if len(g.members) == 0 {
+		of.groups = append(of.groups, g)
+	}
+	g.add(s)
 }
 
 // remove takes s out.
 func (x *index) remove(s *subscription) {
-	x.change(s, false, func(n *node) {
-		if s.group == "" {
-			n.subs = slices.DeleteFunc(n.subs, func(o *subscription) bool { return o == s })
-			return
-		}
+	of := x.filters.Find(s.filter)
+	if of == nil {
+		return
+	}
+	x.note(s, of)
+	if s.group == "" {
+		of.subs = slices.DeleteFunc(of.subs, func(o *subscription) bool { return o == s })
+	} else {
 		key := s.group + string(s.filter)
 		g := x.groups[key]
 		if g == nil {
@@ -116,69 +114,36 @@ func (x *index) remove(s *subscription) {
 		}
 		if g.remove(s); len(g.members) == 0 {
 			delete(x.groups, key)
-			n.groups = slices.DeleteFunc(n.groups, func(o *group) bool { return o == g })
-		}
-	})
-}
-
-// change finds the node of s, lets do change it, and drops it if it is empty.
-func (x *index) change(s *subscription, create bool, do func(*node)) {
-	if s.filter.IsExact() {
-		n := x.exact[s.filter]
-		if n == nil {
-			if !create {
-				return
-			}
-			n = &node{}
-			x.exact[s.filter] = n
-		}
-		n.gen++
-		if do(n); len(n.subs)+len(n.groups) == 0 {
-			delete(x.exact, s.filter)
-		}
-		return
-	}
-	x.wild++
-	x.root.descend(strings.Split(string(s.filter[1:]), "/"), create, do)
-}
-
-// descend reports whether n is empty afterwards.
-func (n *node) descend(segments []string, create bool, do func(*node)) (empty bool) {
-	if len(segments) == 0 {
-		do(n)
-	} else if child := n.next[segments[0]]; child != nil || create {
-		if child == nil {
-			child = &node{}
-			if n.next == nil {
-				n.next = map[string]*node{}
-			}
-			n.next[segments[0]] = child
-		}
-		if child.descend(segments[1:], create, do) {
-			delete(n.next, segments[0])
+			of.groups = slices.DeleteFunc(of.groups, func(o *group) bool { return o == g })
 		}
 	}
-	return len(n.subs)+len(n.groups)+len(n.next) == 0
+	if len(of.subs)+len(of.groups) == 0 {
+		x.filters.Remove(s.filter)
+	}
+}
+
+// note counts a change of those who have the filter of s.
+func (x *index) note(s *subscription, of *subscribers) {
+	x.changes++
+	of.change = x.changes
+	if !s.filter.IsExact() {
+		x.wild = x.changes
+	}
 }
 
 // match gives who gets m.
 func (x *index) match(m *stream.Message) *matchSet {
 	slot := &x.cache[uint32(m.ID)&(matchCacheSlots-1)]
-	exact := x.exact[stream.Filter(m.Subject)]
-	if s := *slot; s != nil && s.subject == m.ID && s.epoch == m.Position.Epoch && s.wild == x.wild &&
-		s.exact == exact && (exact == nil || s.gen == exact.gen) {
+	exact := uint64(0)
+	if own := x.filters.Exact(m.Subject); own != nil {
+		exact = own.change
+	}
+	if s := *slot; s != nil && s.subject == m.ID && s.epoch == m.Position.Epoch && s.wild == x.wild && s.exact == exact {
 		return s
 	}
 	s := &matchSet{subject: m.ID, epoch: m.Position.Epoch, wild: x.wild, exact: exact}
 	b := matchBuilder{set: s}
-	if exact != nil {
-		s.gen = exact.gen
-		b.take(exact)
-	}
-	if len(x.root.next) > 0 {
-		name := string(m.Subject[1:])
-		b.walk(&x.root, name, strings.HasPrefix(name, "$"))
-	}
+	x.filters.Match(m.Subject, b.take)
 	if *slot != nil {
 		x.held -= len((*slot).targets)
 	}
@@ -196,35 +161,9 @@ type matchBuilder struct {
 	at  map[*session]int // where a session's target is; made when there are many
 }
 
-// walk follows rest through the tree; it is what is left of the subject after
-// n's segment. Wildcards in the first segment do not match "$" (MQTT 5, 4.7.2-1).
-func (b *matchBuilder) walk(n *node, rest string, dollar bool) {
-	segment, tail, more := strings.Cut(rest, "/")
-	if hash := n.next["#"]; hash != nil && !dollar {
-		b.take(hash)
-	}
-	b.step(n.next[segment], tail, more)
-	if plus := n.next["+"]; plus != nil && !dollar {
-		b.step(plus, tail, more)
-	}
-}
-
-func (b *matchBuilder) step(n *node, tail string, more bool) {
-	switch {
-	case n == nil:
-	case more:
-		b.walk(n, tail, false)
-	default:
-		b.take(n)
-		if hash := n.next["#"]; hash != nil { // "a/#" matches "a"
-			b.take(hash)
-		}
-	}
-}
-
-func (b *matchBuilder) take(n *node) {
-	b.set.groups = append(b.set.groups, n.groups...)
-	for _, s := range n.subs {
+func (b *matchBuilder) take(of *subscribers) {
+	b.set.groups = append(b.set.groups, of.groups...)
+	for _, s := range of.subs {
 		t := b.target(s.session)
 		t.subs = append(t.subs, s)
 		t.merge(s)

@@ -70,8 +70,8 @@ func TestIndexAgainstFilter(t *testing.T) {
 	for _, s := range in {
 		x.remove(s)
 	}
-	if len(x.exact)+len(x.root.next) != 0 {
-		t.Error("the empty index holds nodes")
+	if n := x.filters.Len(); n != 0 {
+		t.Errorf("the empty index holds %d filters", n)
 	}
 }
 
