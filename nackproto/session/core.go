@@ -96,8 +96,7 @@ type Core struct {
 
 	wilds     arena[wild]
 	filters   arena[filter]
-	filterIDs map[stream.Filter]uint32
-	tree      filterNode
+	tree      stream.FilterTree[uint32] // of indexes into filters
 	wildCount uint64
 
 	head stream.Index // newest message handed to Messages
@@ -151,7 +150,7 @@ func New(cf Config, now int64) *Core {
 	c := &Core{
 		driver: cf.Driver, source: cf.Source, auth: cf.Authorizer, limits: cf.Limits.withDefaults(),
 		node: cf.Node, cluster: cf.Cluster, servers: cf.Servers,
-		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{}, filterIDs: map[stream.Filter]uint32{},
+		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{},
 		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1,
 	}
 	c.head = c.source.Head()

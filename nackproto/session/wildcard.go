@@ -1,10 +1,6 @@
 package session
 
-import (
-	"strings"
-
-	"github.com/nackmq/nackmq/stream"
-)
+import "github.com/nackmq/nackmq/stream"
 
 // A wild is one session's subscription with a wildcard filter. It has no pointer
 // and is in two lists: those of its filter, newest first, and its session's.
@@ -29,27 +25,14 @@ type filter struct {
 	count uint32
 }
 
-// A filterNode is a segment in the tree of wildcard filters.
-type filterNode struct {
-	children map[string]*filterNode
-	plus     *filterNode
-	hash     uint32 // filter that ends with "#" here
-	here     uint32 // filter that ends here
-}
-
-func (n *filterNode) empty() bool {
-	return len(n.children) == 0 && n.plus == nil && n.hash == 0 && n.here == 0
-}
-
 // addWild subscribes slot to a wildcard filter.
 func (c *Core) addWild(slot uint32, text stream.Filter, sub uint64) uint32 {
-	fi := c.filterIDs[text]
-	if fi == 0 {
-		fi = c.filters.take()
-		c.filters.at(fi).text = text
-		c.filterIDs[text] = fi
-		*c.tree.place(text) = fi
+	at := c.tree.Place(text)
+	if *at == 0 {
+		*at = c.filters.take()
+		c.filters.at(*at).text = text
 	}
+	fi := *at
 	c.wildCount++
 	i := c.wilds.take()
 	r, f := c.slab.at(slot), c.filters.at(fi)
@@ -86,8 +69,7 @@ func (c *Core) dropWilds(slot uint32, drop func(*wild) bool) (n int) {
 		}
 		c.wilds.give(i)
 		if f.count--; f.count == 0 {
-			delete(c.filterIDs, f.text)
-			c.tree.remove(string(f.text[1:]))
+			c.tree.Remove(f.text)
 			c.filters.give(w.filter)
 		}
 	}
@@ -122,7 +104,8 @@ func (c *Core) matchesWild(slot uint32, name stream.Subject) bool {
 // askWildcards has those sessions follow a subject whose wildcard subscription
 // matches it and came after the subject was last asked about.
 func (c *Core) askWildcards(e *bound, name stream.Subject, id stream.SubjectID) {
-	c.matched = c.tree.match(name, c.matched[:0])
+	c.matched = c.matched[:0]
+	c.tree.Match(name, func(fi *uint32) { c.matched = append(c.matched, *fi) })
 	for _, fi := range c.matched {
 		for i := c.filters.at(fi).first; i != 0; {
 			w := c.wilds.at(i)
@@ -148,97 +131,4 @@ func (c *Core) askWildcards(e *bound, name stream.Subject, id stream.SubjectID) 
 	if si := e.subject; si != 0 {
 		c.dropSubject(si) // if all were over their limit
 	}
-}
-
-// place gives the place in the tree where the number of a filter stands.
-func (n *filterNode) place(f stream.Filter) *uint32 {
-	for seg := range strings.SplitSeq(string(f[1:]), "/") {
-		switch seg {
-		case "#":
-			return &n.hash
-		case "+":
-			if n.plus == nil {
-				n.plus = &filterNode{}
-			}
-			n = n.plus
-		default:
-			if n.children == nil {
-				n.children = map[string]*filterNode{}
-			}
-			child := n.children[seg]
-			if child == nil {
-				child = &filterNode{}
-				n.children[strings.Clone(seg)] = child
-			}
-			n = child
-		}
-	}
-	return &n.here
-}
-
-// remove takes a filter out of the tree, and the nodes that only it needed.
-func (n *filterNode) remove(rest string) {
-	seg, rest, more := strings.Cut(rest, "/")
-	switch {
-	case seg == "#":
-		n.hash = 0
-	case seg == "+":
-		if n.plus.step(rest, more); n.plus.empty() {
-			n.plus = nil
-		}
-	default:
-		child := n.children[seg]
-		if child.step(rest, more); child.empty() {
-			delete(n.children, seg)
-		}
-	}
-}
-
-func (n *filterNode) step(rest string, more bool) {
-	if more {
-		n.remove(rest)
-		return
-	}
-	n.here = 0
-}
-
-// match appends the filters that match s.
-func (n *filterNode) match(s stream.Subject, out []uint32) []uint32 {
-	name := string(s[1:])
-	if len(name) > 0 && name[0] == '$' {
-		// A wildcard in the first segment does not match.
-		seg, rest, more := strings.Cut(name, "/")
-		if child := n.children[seg]; child != nil {
-			out = child.follow(rest, more, out)
-		}
-		return out
-	}
-	return n.walk(name, out)
-}
-
-func (n *filterNode) walk(rest string, out []uint32) []uint32 {
-	if n.hash != 0 {
-		out = append(out, n.hash)
-	}
-	seg, rest, more := strings.Cut(rest, "/")
-	if child := n.children[seg]; child != nil {
-		out = child.follow(rest, more, out)
-	}
-	if n.plus != nil {
-		out = n.plus.follow(rest, more, out)
-	}
-	return out
-}
-
-func (n *filterNode) follow(rest string, more bool, out []uint32) []uint32 {
-	if more {
-		return n.walk(rest, out)
-	}
-	if n.hash != 0 {
-		out = append(out, n.hash) // "/a/#" matches "/a"
-	}
-	if n.here != 0 {
-		out = append(out, n.here)
-	}
-	return out
 }
