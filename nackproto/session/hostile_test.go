@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -112,6 +113,33 @@ func TestFiltersOfManyLevels(t *testing.T) {
 	}
 }
 
+// A NACK for an alias that stands for nothing in the session is ignored: it may
+// have stood for a subject that the log has forgotten since.
+func TestNackForNothing(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{CacheAge: time.Second, SubjectAge: time.Second}, session.Config{})
+	id, c := w.open()
+	w.send(id, goodHello)
+	w.send(id, &nackproto.Subscribe{Sub: 1, Filter: "/a"})
+	w.say("m", "/a", "/a")
+	w.settle()
+	top, _ := w.ledger.Top("/a")
+	w.pass(10_000)
+	w.say("m", "/b") // has /a be forgotten
+	w.say("m", "/c")
+	w.settle()
+	if now, ok := w.ledger.Top("/c"); !ok || now.ID != top.ID {
+		t.Fatalf("/c is subject %d, want %d, which /a was", now.ID, top.ID)
+	}
+	c.frames(t)
+	for _, a := range []nackproto.Alias{nackproto.AliasOf(top.ID), 99, nackproto.MaxAlias} {
+		w.send(id, &nackproto.Nack{Alias: a, Epoch: top.Last.Epoch, After: 1, Upto: 2})
+	}
+	w.settle()
+	if got := texts(c.frames(t)); len(got) > 0 || c.closed {
+		t.Errorf("got %v, closed %v, want nothing", got, c.closed)
+	}
+}
+
 func TestHostile(t *testing.T) {
 	frame := func(f nackproto.Frame) []byte { return f.AppendTo(nil) }
 	hello := frame(goodHello)
@@ -142,8 +170,6 @@ func TestHostile(t *testing.T) {
 		"sub in use":                   {with(&nackproto.Subscribe{Sub: 1, Filter: "/a"}, &nackproto.Subscribe{Sub: 1, Filter: "/b"}), nackproto.CloseProtocol},
 		"sub in use, wild":             {with(&nackproto.Subscribe{Sub: 1, Filter: "/+"}, &nackproto.Subscribe{Sub: 1, Filter: "/b"}), nackproto.CloseProtocol},
 		"mark of another filter":       {with(&nackproto.Subscribe{Sub: 1, Filter: "/a", Start: nackproto.Start{Marks: []nackproto.Mark{{Subject: "/b", Position: stream.Position{Epoch: 1, Seq: 1}}}}}), nackproto.CloseProtocol},
-		"nack for what nobody said":    {with(&nackproto.Nack{Alias: 99, Epoch: 1, Upto: 1}), nackproto.CloseProtocol},
-		"nack for the largest alias":   {with(&nackproto.Nack{Alias: nackproto.MaxAlias, Epoch: 1, Upto: 1}), nackproto.CloseProtocol},
 		"hello over its limit":         {[]byte{0xff, 0xff, 0x7f}, nackproto.CloseTooLarge},
 		"frame over the limit":         {append(with(), 0xff, 0xff, 0xff, 0x7f), nackproto.CloseTooLarge},
 		"unknown type":                 {append(with(), 1, 0x33), nackproto.CloseProtocol},

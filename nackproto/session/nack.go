@@ -22,11 +22,7 @@ func (c *Core) nack(slot uint32, f *nackproto.Nack, n int) {
 	}
 	fi := c.followOf(slot, f.Alias)
 	if fi == 0 {
-		// What an UNSUBSCRIBE ended may still be asked for.
-		if c.slab.at(slot).flags&unsubscribed == 0 {
-			c.close(slot, nackproto.CloseProtocol, "a NACK for an alias that was never announced")
-		}
-		return
+		return // what an UNSUBSCRIBE ended, or the log forgot, may still be asked for
 	}
 	si := c.follows.at(fi).subject
 	at := stream.Position{Epoch: f.Epoch, Seq: f.After}

@@ -19,19 +19,18 @@ func (id ID) gen() uint32 { return uint32(id >> 32) }
 type flags uint16
 
 const (
-	inUse        flags = 1 << iota
-	greeted            // HELLO was accepted
-	closing            // CLOSE is the last frame; nothing more is read or delivered
-	inFlight           // the driver has a write that it did not complete
-	full               // the driver took less than it was given: wait for Writable
-	scanning           // behind: reads the log from cursor on
-	queued             // in the queue of those who wait for a turn
-	hasCold            // has an entry in Core.cold
-	paused             // the driver was told not to read
-	owes               // has confirmations to send
-	turnGaps           // the next turn of a scanning session goes to its gaps
-	unsubscribed       // has sent an UNSUBSCRIBE
-	survey             // the next heartbeat tells the top of whatever is not announced
+	inUse    flags = 1 << iota
+	greeted        // HELLO was accepted
+	closing        // CLOSE is the last frame; nothing more is read or delivered
+	inFlight       // the driver has a write that it did not complete
+	full           // the driver took less than it was given: wait for Writable
+	scanning       // behind: reads the log from cursor on
+	queued         // in the queue of those who wait for a turn
+	hasCold        // has an entry in Core.cold
+	paused         // the driver was told not to read
+	owes           // has confirmations to send
+	turnGaps       // the next turn of a scanning session goes to its gaps
+	survey         // the next heartbeat tells the top of whatever is not announced
 )
 
 // blocked are the flags of a session that cannot be written to right now.

@@ -403,7 +403,7 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		return
 	}
 	r := c.slab.at(slot)
-	r.flags |= unsubscribed | survey
+	r.flags |= survey
 	r.subs--
 	scans := r.flags&scanning != 0
 	if fi := c.findName(slot, u.Sub); fi != 0 && c.dropName(slot, fi, u.Sub) {
