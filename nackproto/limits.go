@@ -21,22 +21,20 @@ const (
 	HelloLimit = 16 << 10
 )
 
-// What a server announces in WELCOME unless it is configured otherwise, and
-// what both ends hold to without being told.
+// What a server announces in WELCOME unless it is configured otherwise.
 const (
 	DefaultMaxFrame         = 1 << 20
 	DefaultMaxUnconfirmed   = 4096
 	DefaultMaxSubscriptions = 256
 	DefaultMaxAliases       = 256
 	DefaultHeartbeat        = 30 * time.Second
+)
 
-	// HelloTimeout is how long a server waits for HELLO and a client for WELCOME.
+// What both ends hold to without being told.
+const (
+	// HelloTimeout is how long a client waits for WELCOME, and a server for HELLO
+	// unless it is configured otherwise.
 	HelloTimeout = 10 * time.Second
-	// NackLinger is how long a server does not answer the same NACK again.
-	NackLinger = time.Second
-	// BehindTimeout is how long a server that is behind a client waits for its
-	// own log before it sends the client elsewhere.
-	BehindTimeout = 5 * time.Second
 	// MaxHeartbeatTops is how many tops a server puts into one HEARTBEAT.
 	MaxHeartbeatTops = 256
 )

@@ -7,8 +7,9 @@ import (
 	"github.com/nackmq/nackmq/nackproto"
 )
 
-// Limits bound what clients can make a core keep. A zero field means its
-// default. What happens beyond each stands in PROTOCOL.md §9.
+// Limits bound what clients can make a core keep and do. A zero field means its
+// default. Each stands in PROTOCOL.md §9, with what happens beyond it; a test
+// compares the two.
 type Limits struct {
 	MaxFrame         int           // bytes of a frame that a client sends, after WELCOME; default 1 MiB
 	MaxSubscriptions int           // of a session; default 256
@@ -55,8 +56,8 @@ func (l Limits) withDefaults() Limits {
 	last(&l.FrameTimeout, 30*time.Second)
 	last(&l.StuckTimeout, 30*time.Second)
 	last(&l.PublishTimeout, 5*time.Second)
-	last(&l.NackLinger, nackproto.NackLinger)
-	last(&l.BehindTimeout, nackproto.BehindTimeout)
+	last(&l.NackLinger, time.Second)
+	last(&l.BehindTimeout, 5*time.Second)
 	return l
 }
 
