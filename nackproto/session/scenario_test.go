@@ -175,6 +175,8 @@ func (s *scene) do(w []string) {
 		s.pass(int64(s.num(w[1])))
 	case "drain": // drain MILLISECONDS
 		s.core.Drain(msec(s.num(w[1])), s.now)
+	case "stale": // stale true|false: whether this member is cut off from the majority
+		s.core.SetStale(w[1] == "true")
 	default:
 		s.t.Fatalf("unknown command %q", w[0])
 	}

@@ -185,7 +185,7 @@ func (c *Core) honest(slot uint32) bool {
 }
 
 // SetStale says whether this member is cut off from the majority; heartbeats
-// tell it.
+// tell it. PROTOCOL.md §6.7; the node does not say so yet, §6.12.
 func (c *Core) SetStale(stale bool) { c.stale = stale }
 
 // Drain asks all clients to be gone within some time; whoever is still there
