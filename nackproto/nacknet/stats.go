@@ -34,7 +34,7 @@ func newCounters(set *metrics.Set) *counters {
 		deliveries:  set.Deliveries.WithLabelValues(metrics.Native),
 		continuous:  set.Resumes.WithLabelValues(metrics.Native, "continuous"),
 		reset:       set.Resumes.WithLabelValues(metrics.Native, "reset"),
-		lost:        set.Dropped.WithLabelValues(metrics.Native, "lapsed"),
+		lost:        set.Dropped.WithLabelValues(metrics.Native, "trimmed"),
 		connections: set.Sessions.WithLabelValues(metrics.Native),
 	}
 	for _, code := range []nackproto.PublishCode{
