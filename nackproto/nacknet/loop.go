@@ -88,7 +88,7 @@ func (l *loop) step() (more bool) {
 	ms, err := l.reader.Next(l.buf)
 	switch {
 	case err != nil:
-		l.core.Lapsed(l.reader.Cursor(), now)
+		l.core.Lapped(l.reader.Cursor(), now)
 		more = true
 	case len(ms) > 0:
 		l.core.Messages(ms, now)

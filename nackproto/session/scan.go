@@ -27,7 +27,7 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 		msgs, err := c.source.ReadLog(at, c.msgs[:0])
 		if err != nil {
 			if at == r.cursor { // else what was read goes out first
-				c.lapsed(slot, cd)
+				c.lapped(slot, cd)
 				return true
 			}
 			break
@@ -165,9 +165,9 @@ func (c *Core) goBack(slot, wi uint32, to stream.Index) {
 	}
 }
 
-// lapsed is for a scanning session that the cache has gone past: each subject
+// lapped is for a scanning session that the cache has gone past: each subject
 // that lost something goes on with its newest message. PROTOCOL.md §6.4.
-func (c *Core) lapsed(slot uint32, cd *cold) {
+func (c *Core) lapped(slot uint32, cd *cold) {
 	r := c.slab.at(slot)
 	from := r.cursor
 	for fi := r.follows; fi != 0; fi = c.follows.at(fi).more {
@@ -197,21 +197,21 @@ func (c *Core) startOver(slot uint32, from stream.Index) {
 	cd := c.chill(slot)
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
 		if w := c.wilds.at(i); !w.gone {
-			cd.starts = append(cd.starts, start{kind: startLapsed, filter: c.filters.at(w.filter).text, index: max(from, w.done)})
+			cd.starts = append(cd.starts, start{kind: startLapped, filter: c.filters.at(w.filter).text, index: max(from, w.done)})
 		}
 	}
 	c.enqueue(slot)
 }
 
-// Lapsed says that the loop's reader fell off the cache and stands at index at:
-// what was between is told to everybody who follows a subject that lost
+// Lapped says that the cache went past the loop's reader, which now stands at index
+// at: what was between is told to everybody who follows a subject that lost
 // something. PROTOCOL.md §6.4.
-func (c *Core) Lapsed(at stream.Index, now int64) {
+func (c *Core) Lapped(at stream.Index, now int64) {
 	c.setNow(now)
 	from := c.head
 	c.head = at
 	for _, si := range c.names {
-		c.lapsedSubject(si, from)
+		c.lappedSubject(si, from)
 	}
 	for slot := uint32(1); slot < c.slab.used; slot++ {
 		if r := c.slab.at(slot); r.wilds != 0 && r.flags&(scanning|closing) == 0 {
@@ -220,7 +220,7 @@ func (c *Core) Lapsed(at stream.Index, now int64) {
 	}
 }
 
-func (c *Core) lapsedSubject(si uint32, from stream.Index) {
+func (c *Core) lappedSubject(si uint32, from stream.Index) {
 	s := c.subjects.at(si)
 	top, ok := c.source.Top(s.name)
 	if !ok || top.Index <= from {

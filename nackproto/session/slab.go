@@ -46,7 +46,7 @@ type record struct {
 	count     uint32       // of them
 	wilds     uint32       // the first of its wildcard subscriptions
 	subs      uint32       // how many subscriptions, exact ones too
-	mark      uint32       // scratch of a batch: its place in Core.touched
+	mark      uint32       // scratch of a batch: its place in batch.touched
 	wrote     ticks        // when the driver last took bytes
 	beat      ticks        // when the last heartbeat left
 	next      uint32       // in the list of free slots

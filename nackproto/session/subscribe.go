@@ -18,7 +18,7 @@ const (
 	startHistory           // with the newest count
 	startIndex             // after an index
 	startOther             // the index was of another cluster
-	startLapsed            // the session fell off the cache at index
+	startLapped            // the cache lapped the session at index
 )
 
 // A start is a subscription that is still to begin on subjects that the log
@@ -264,7 +264,7 @@ func (c *Core) addWildFollow(slot, si uint32) {
 		st := &cd.starts[i]
 		switch {
 		case !st.filter.Match(name):
-		case st.kind == startLapsed && top.Index > st.index:
+		case st.kind == startLapped && top.Index > st.index:
 			by = st // a loss is told, whatever the subscription was to begin with
 		case st.sub == sub && by == nil:
 			by = st
@@ -307,7 +307,7 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 	case startOther:
 		at.Epoch = ^at.Epoch // whatever it was, it is another
 		c.openGap(slot, fi, indexGap, at, 0)
-	case startLapsed:
+	case startLapped:
 		if top.Index > st.index {
 			at.Seq = 0
 			c.openGap(slot, fi, missed, at, 0).from = st.index
@@ -357,7 +357,7 @@ func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 		st := &cd.starts[0]
 		next, more := c.source.Subjects(st.filter, st.from, func(name stream.Subject, top stream.Top) bool {
 			needs := true
-			if st.kind == startIndex || st.kind == startLapsed {
+			if st.kind == startIndex || st.kind == startLapped {
 				needs = top.Index > st.index
 			}
 			if needs {
@@ -440,7 +440,7 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 			f.sub &^= exact | late | subMask
 			return true
 		})
-		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapsed && st.sub == u.Sub })
+		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapped && st.sub == u.Sub })
 	}
 	c.dropFollows(slot, func(f *follow) bool {
 		f.sub &^= announced

@@ -97,7 +97,7 @@ func (w *world) pump(n int) {
 	for {
 		if w.read < w.ledger.Tail() {
 			w.read = w.ledger.Tail()
-			w.core.Lapsed(w.read, w.now)
+			w.core.Lapped(w.read, w.now)
 			continue
 		}
 		ms := w.ledger.ReadLog(w.read, make([]stream.Message, 0, n))
