@@ -40,7 +40,7 @@ type Item struct {
 //
 // An item's layout:
 //
-//	flags     u8       Flags; hasPublisher, hasExpiry, hasProps
+//	flags     u8       Flags in bits 0 to 2; hasPublisher, hasExpiry, hasProps
 //	publisher u64, number uvarint     if hasPublisher
 //	expiry    uvarint                 if hasExpiry
 //	subject   uvarint length, bytes
@@ -57,7 +57,7 @@ const (
 	hasPublisher = 1 << 5
 	hasExpiry    = 1 << 6
 	hasProps     = 1 << 7
-	flagsMask    = 1<<5 - 1
+	flagsMask    = Retain | qosLow | qosHigh
 )
 
 // A Batch collects items into an entry. The zero Batch is not usable: call Reset
@@ -134,7 +134,8 @@ func (it *Item) EncodedLen() int {
 }
 
 func (it *Item) appendTo(b []byte) []byte {
-	flags := byte(it.Flags) & flagsMask
+	// What has no meaning must not get in: every ledger stops at it.
+	flags := byte(it.Flags.WithQoS(it.Flags.QoS()) & flagsMask)
 	if it.Publisher != 0 {
 		flags |= hasPublisher
 	}
@@ -172,16 +173,23 @@ type rawItem struct {
 	flags     Flags
 }
 
-var errShortItem = fmt.Errorf("%w: item cut short", ErrEntry)
+var (
+	errShortItem  = fmt.Errorf("%w: item cut short", ErrEntry)
+	errNewerFlags = fmt.Errorf("%w: item with flags of a newer version", ErrEntry)
+)
 
-// parseItem reads one item, b being exactly its bytes. It allocates nothing.
+// parseItem reads one item, b being exactly its bytes. It allocates nothing. A
+// flag that this version does not know is an error: a member that placed the item
+// without it would differ from those that know it (S1).
 func parseItem(b []byte) (it rawItem, err error) {
 	if len(b) < 1 {
 		return it, errShortItem
 	}
 	flags := b[0]
 	b = b[1:]
-	it.flags = Flags(flags & flagsMask)
+	if it.flags = Flags(flags) &^ (hasPublisher | hasExpiry | hasProps); it.flags&^flagsMask != 0 || it.flags.QoS() > 2 {
+		return it, errNewerFlags
+	}
 	if flags&hasPublisher != 0 {
 		if len(b) < 8 {
 			return it, errShortItem

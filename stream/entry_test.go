@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,12 +70,35 @@ func TestEntryCutShortChangesNothing(t *testing.T) {
 }
 
 func TestEntryOfNewerVersionStops(t *testing.T) {
-	for at, v := range map[int]byte{0: entryVersion + 1, 1: 99} {
+	const flags = entryHeader + 1 // behind the length of the first item
+	for at, v := range map[int]byte{0: entryVersion + 1, 1: 99, flags: 1 << 3} {
 		data := entryOf(Origin{}, 1, someItems...)
 		data[at] = v
-		if _, err := NewLedger(1).Apply(Entry{Number: 1, Data: data}); err == nil {
-			t.Errorf("byte %d = %d was applied", at, v)
+		if _, err := NewLedger(1).Apply(Entry{Number: 1, Data: data}); !errors.Is(err, ErrEntry) {
+			t.Errorf("byte %d = %d: %v, want ErrEntry", at, v, err)
 		}
+	}
+}
+
+// Flags that a member does not know may change what the item does, so it must not
+// place the item as if they were not there (S1).
+func TestFlagsThatAreNotKnownStop(t *testing.T) {
+	it := Item{Publication: Publication{Subject: "/a"}}
+	for _, bad := range []Flags{1 << 3, 1 << 4, qosLow | qosHigh, Retain | 1<<4} {
+		data := it.appendTo(nil)
+		data[0] |= byte(bad)
+		if _, err := parseItem(data); !errors.Is(err, ErrEntry) {
+			t.Errorf("flags %08b: %v, want ErrEntry", bad, err)
+		}
+	}
+}
+
+// What a publisher hands in by mistake must not stop the members.
+func TestFlagsThatAreNotKnownAreNotWritten(t *testing.T) {
+	it := Item{Publication: Publication{Subject: "/a", Flags: 0xff}}
+	raw, err := parseItem(it.appendTo(nil))
+	if want := Retain.WithQoS(2); err != nil || raw.flags != want {
+		t.Errorf("flags %08b, %v, want %08b", raw.flags, err, want)
 	}
 }
 

@@ -13,8 +13,8 @@ const (
 	qosHigh
 )
 
-// WithQoS gives f with MQTT quality of service q, 0 to 2.
-func (f Flags) WithQoS(q byte) Flags { return f&^(qosLow|qosHigh) | Flags(q&3)<<1 }
+// WithQoS gives f with MQTT quality of service q; there is none above 2.
+func (f Flags) WithQoS(q byte) Flags { return f&^(qosLow|qosHigh) | Flags(min(q, 2))<<1 }
 
 // QoS gives the MQTT quality of service the publisher asked for. What came in by
 // the native protocol has 1: it was confirmed, and may be repeated.
