@@ -36,7 +36,7 @@ type Item struct {
 //	18  life     u32  counts the starts of that member
 //	22  batch    u64  counts the batches of that life, from 1
 //	30  count    u16  items
-//	32  items    count × (uvarint length, item)
+//	32  items    count × (uvarint length, item), or the limits: see AppendLimits
 //
 // An item's layout:
 //

@@ -314,6 +314,25 @@ func TestLimitsRefuse(t *testing.T) {
 	}
 }
 
+// An entry of an older version lacks the limits that came later, and one of a newer
+// version has some that this one cannot keep.
+func TestLimitsOfOtherVersions(t *testing.T) {
+	set := Limits{CacheBytes: 1 << 20, CacheAge: time.Hour}
+	whole := AppendLimits(nil, set)
+	l := NewLedger(1)
+	if _, err := l.Apply(Entry{Number: 1, Data: whole[:len(whole)-8*(limitWords-3)]}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(set.withDefaults(), l.Limits()); d != "" {
+		t.Errorf("three limits, the others by default: %s", d)
+	}
+	for _, more := range []int{8, 1} {
+		if _, err := l.Apply(Entry{Number: 2, Data: append(whole[:len(whole):len(whole)], make([]byte, more)...)}); !errors.Is(err, ErrEntry) {
+			t.Errorf("%d bytes more: %v, want ErrEntry", more, err)
+		}
+	}
+}
+
 func TestSilentSubjectComesBackUnderANewEpoch(t *testing.T) {
 	b := newBook(t, Limits{CacheAge: time.Minute, SubjectAge: time.Hour})
 	keep := say("/kept", "r")

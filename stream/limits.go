@@ -64,23 +64,37 @@ func (l Limits) Validate() error {
 	return nil
 }
 
+// limitWords is how many limits there are. Later versions add theirs at the end.
+const limitWords = 7
+
 // words gives the fields in the order of the wire and the snapshot.
-func (l *Limits) words() [7]uint64 {
-	return [7]uint64{
+func (l *Limits) words() [limitWords]uint64 {
+	return [limitWords]uint64{
 		uint64(l.CacheBytes), uint64(l.CacheMessages), uint64(l.CacheAge), uint64(l.SubjectAge),
 		uint64(l.Subjects), uint64(l.Publishers), uint64(l.RetainedBytes),
 	}
 }
 
-func limitsOf(w [7]uint64) Limits {
-	return Limits{
+// limitsOf gives the limits of n words. Those that an older version did not write
+// have their defaults; those that this version does not know it cannot keep.
+func limitsOf(n uint64, next func() uint64) (Limits, error) {
+	if n > limitWords {
+		return Limits{}, fmt.Errorf("%d limits, of which this version knows %d: it is of a newer version", n, limitWords)
+	}
+	var w [limitWords]uint64
+	for i := range n {
+		w[i] = next()
+	}
+	l := Limits{
 		CacheBytes: int64(w[0]), CacheMessages: int64(w[1]),
 		CacheAge: time.Duration(w[2]), SubjectAge: time.Duration(w[3]),
 		Subjects: int(w[4]), Publishers: int(w[5]), RetainedBytes: int64(w[6]),
 	}
+	return l.withDefaults(), l.Validate()
 }
 
-// AppendLimits appends an entry that sets a ledger's limits.
+// AppendLimits appends an entry that sets a ledger's limits: u64 each, in the
+// order of words.
 func AppendLimits(b []byte, l Limits) []byte {
 	l = l.withDefaults()
 	b = append(b, entryVersion, entryLimits)
@@ -92,15 +106,14 @@ func AppendLimits(b []byte, l Limits) []byte {
 }
 
 func parseLimits(b []byte) (Limits, error) {
-	var w [7]uint64
-	if len(b) != 8*len(w) {
+	if len(b)%8 != 0 {
 		return Limits{}, fmt.Errorf("%w: limits of %d bytes", ErrEntry, len(b))
 	}
-	for i := range w {
-		w[i] = binary.BigEndian.Uint64(b[8*i:])
-	}
-	l := limitsOf(w)
-	if err := l.Validate(); err != nil {
+	l, err := limitsOf(uint64(len(b)/8), func() (w uint64) {
+		w, b = binary.BigEndian.Uint64(b), b[8:]
+		return w
+	})
+	if err != nil {
 		return Limits{}, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
 	return l, nil

@@ -77,6 +77,7 @@ func (v *View) write(s *snapshotWriter) {
 	s.raw([]byte(snapshotMagic))
 	s.raw([]byte{snapshotVersion})
 	s.num(uint64(v.cluster))
+	s.num(limitWords)
 	for _, w := range v.limits.words() {
 		s.num(w)
 	}
@@ -186,12 +187,9 @@ func (s *snapshotReader) ledger() *Ledger {
 		s.fail("version %d, this program reads %d", magic[len(snapshotMagic)], snapshotVersion)
 	}
 	l := NewLedger(ClusterID(s.num()))
-	var w [7]uint64
-	for i := range w {
-		w[i] = s.num()
-	}
-	if l.limits = limitsOf(w); s.err == nil && l.limits.Validate() != nil {
-		s.fail("its limits are out of range")
+	var err error
+	if l.limits, err = limitsOf(s.num(), s.num); err != nil {
+		s.fail("%v", err)
 	}
 	l.applied, l.time = s.num(), int64(s.num())
 	l.cache.head = Index(s.num())
