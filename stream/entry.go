@@ -60,6 +60,31 @@ const (
 	flagsMask    = Retain | qosLow | qosHigh
 )
 
+// header is what the front of an entry says.
+type header struct {
+	kind   byte
+	time   int64
+	origin Origin
+	count  int
+}
+
+// parseHeader cuts an entry into its header and its body.
+func parseHeader(data []byte) (h header, body []byte, err error) {
+	if len(data) < entryHeader || data[0] != entryVersion {
+		return h, nil, fmt.Errorf("%w: it is damaged or of a newer version", ErrEntry)
+	}
+	return header{
+		kind: data[1],
+		time: int64(binary.BigEndian.Uint64(data[2:])),
+		origin: Origin{
+			Node:  binary.BigEndian.Uint64(data[10:]),
+			Life:  binary.BigEndian.Uint32(data[18:]),
+			Batch: binary.BigEndian.Uint64(data[22:]),
+		},
+		count: int(binary.BigEndian.Uint16(data[30:])),
+	}, data[entryHeader:], nil
+}
+
 // A Batch collects items into an entry. The zero Batch is not usable: call Reset
 // first. A Batch belongs to the engine's loop.
 type Batch struct {

@@ -1,9 +1,6 @@
 package stream
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 // A ClusterID names a cluster for ever. It is drawn at random when the cluster
 // is founded, and again when a cluster is founded anew on what was left of one.
@@ -161,58 +158,48 @@ func (l *Ledger) Apply(e Entry) (Applied, error) {
 		l.applied = e.Number
 		return Applied{Accepted: true}, nil
 	}
-	if len(e.Data) < entryHeader || e.Data[0] != entryVersion {
-		return Applied{}, fmt.Errorf("stream: apply of entry %d: %w: it is damaged or of a newer version", e.Number, ErrEntry)
-	}
-	var done Applied
-	var err error
-	switch kind := e.Data[1]; kind {
-	case entryBatch:
-		done, err = l.applyBatch(e)
-	case entryLimits:
-		var lim Limits
-		if lim, err = parseLimits(e.Data[entryHeader:]); err == nil {
-			l.limits, done.Accepted = lim, true
+	h, body, err := parseHeader(e.Data)
+	limits := l.limits
+	if err == nil {
+		switch h.kind {
+		case entryBatch:
+			err = checkItems(body, h.count)
+		case entryLimits:
+			limits, err = parseLimits(body)
+		default:
+			err = fmt.Errorf("%w: kind %d is of a newer version", ErrEntry, h.kind)
 		}
-	default:
-		err = fmt.Errorf("%w: kind %d is of a newer version", ErrEntry, kind)
 	}
 	if err != nil {
 		return Applied{}, fmt.Errorf("stream: apply of entry %d: %w", e.Number, err)
 	}
-	l.applied = e.Number
+	l.applied, l.time, l.limits = e.Number, max(l.time, h.time), limits
+	done := Applied{Accepted: true}
+	if h.kind == entryBatch {
+		done = l.applyBatch(&h, body)
+	}
 	l.trim()
 	l.sweep(4 + len(done.Places)/4)
 	return done, nil
 }
 
-func (l *Ledger) applyBatch(e Entry) (Applied, error) {
-	d := e.Data
-	o := Origin{
-		Node:  binary.BigEndian.Uint64(d[10:]),
-		Life:  binary.BigEndian.Uint32(d[18:]),
-		Batch: binary.BigEndian.Uint64(d[22:]),
+// applyBatch places the items of a batch, which were checked.
+func (l *Ledger) applyBatch(h *header, body []byte) Applied {
+	if !l.isNext(h.origin) {
+		return Applied{Origin: h.origin}
 	}
-	count := int(binary.BigEndian.Uint16(d[30:]))
-	if err := checkItems(d[entryHeader:], count); err != nil {
-		return Applied{}, err
+	if h.origin.Node != 0 {
+		l.origins[h.origin.Node] = h.origin
 	}
-	l.time = max(l.time, int64(binary.BigEndian.Uint64(d[2:])))
-	if !l.isNext(o) {
-		return Applied{Origin: o}, nil
-	}
-	if o.Node != 0 {
-		l.origins[o.Node] = o
-	}
-	note := entryNote{number: e.Number, time: l.time}
+	note := entryNote{number: l.applied, time: l.time}
 	l.places = l.places[:0]
-	for b := d[entryHeader:]; count > 0; count-- {
+	for n := h.count; n > 0; n-- {
 		var item []byte
-		item, b, _ = cutBytes(b)
+		item, body, _ = cutBytes(body)
 		it, _ := parseItem(item)
 		l.places = append(l.places, l.place(item, &it, note))
 	}
-	return Applied{Origin: o, Accepted: true, Places: l.places}, nil
+	return Applied{Origin: h.origin, Accepted: true, Places: l.places}
 }
 
 // checkItems reads all items before the first is placed, so that a bad entry

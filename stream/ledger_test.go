@@ -366,6 +366,23 @@ func TestTimeNeverRunsBack(t *testing.T) {
 	}
 }
 
+// A leader stamps every entry, so every kind brings the time: followers keep their
+// clocks by it.
+func TestEveryKindOfEntryBringsTheTime(t *testing.T) {
+	b := newBook(t, Limits{})
+	limits := AppendLimits(nil, Limits{CacheMessages: 7})
+	StampEntry(limits, b.now)
+	b.entry(limits)
+	if b.Time() != b.now {
+		t.Errorf("a limits entry of %d leaves the time at %d", b.now, b.Time())
+	}
+	b.now += 1000
+	b.entry(entryOf(Origin{Node: 3, Life: 1, Batch: 2}, b.now, say("/a", "x")))
+	if b.Time() != b.now || b.Head() != 0 {
+		t.Errorf("a batch that is not the next of its origin, of %d, leaves the time at %d and places %d", b.now, b.Time(), b.Head())
+	}
+}
+
 func TestMessagesOutliveEviction(t *testing.T) {
 	b := newBook(t, Limits{CacheMessages: 1})
 	b.publish(say("/a", "first"))
