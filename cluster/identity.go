@@ -26,7 +26,7 @@ const (
 // a member that lost its disk comes back under another Node.
 type identity struct {
 	Cluster stream.ClusterID
-	Node    uint64
+	Node    stream.NodeID
 	Life    uint32 // starts of this member; 0 until its first start is complete
 	Created time.Time
 }
@@ -49,7 +49,7 @@ func (j nodeJSON) sum() string {
 }
 
 func newIdentity() identity {
-	return identity{Cluster: stream.ClusterID(random()), Node: random(), Created: time.Now().UTC().Truncate(time.Second)}
+	return identity{Cluster: stream.ClusterID(random()), Node: stream.NodeID(random()), Created: time.Now().UTC().Truncate(time.Second)}
 }
 
 // random gives 63 random bits that are not all zero: raft has uses of its own for
@@ -84,7 +84,7 @@ func readIdentity(path string) (identity, error) {
 	if err := errors.Join(err1, err2); err != nil || c == 0 || n == 0 || j.Check != j.sum() {
 		return identity{}, damagedIdentity(path, err)
 	}
-	return identity{stream.ClusterID(c), n, j.Life, j.Created}, nil
+	return identity{stream.ClusterID(c), stream.NodeID(n), j.Life, j.Created}, nil
 }
 
 func damagedIdentity(path string, cause error) error {
@@ -95,7 +95,7 @@ func damagedIdentity(path string, cause error) error {
 func (id identity) write(path string) error {
 	j := nodeJSON{
 		Format: nodeFormat, Life: id.Life, Created: id.Created,
-		Cluster: id.Cluster.String(), Node: fmt.Sprintf("%016x", id.Node),
+		Cluster: id.Cluster.String(), Node: id.Node.String(),
 	}
 	j.Check = j.sum()
 	b, err := json.MarshalIndent(j, "", "  ")

@@ -45,7 +45,7 @@ type Member struct {
 // Status tells how a member stands.
 type Status struct {
 	Cluster stream.ClusterID
-	Node    uint64
+	Node    stream.NodeID
 	Life    uint32
 	engine.Status
 }

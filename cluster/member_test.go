@@ -54,7 +54,7 @@ func TestPublishAndReopen(t *testing.T) {
 	m = open(t, Config{DataDir: dir})
 	defer m.Close()
 	if s := m.Status(); s.Cluster != id.Cluster || s.Node != id.Node || s.Life != 2 {
-		t.Errorf("came back as %v/%x life %d, was %v/%x", s.Cluster, s.Node, s.Life, id.Cluster, id.Node)
+		t.Errorf("came back as %v/%v life %d, was %v/%v", s.Cluster, s.Node, s.Life, id.Cluster, id.Node)
 	}
 	if got, ok := m.Broker().Last("/a"); !ok || string(got.Payload) != "one" || got.Position != first.Position {
 		t.Errorf("after a restart /a is %+v, want %v", got, first.Position)

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -55,7 +54,7 @@ func Open(c Config) (*Member, error) {
 		return nil, m.Err()
 	}
 	s := m.Status()
-	c.Log.Info().Stringer("cluster", s.Cluster).Str("node", fmt.Sprintf("%016x", s.Node)).Uint32("life", s.Life).
+	c.Log.Info().Stringer("cluster", s.Cluster).Stringer("node", s.Node).Uint32("life", s.Life).
 		Uint64("index", uint64(m.broker.Head())).Uint64("entries", s.Last+1-s.First).Dur("took", time.Since(start)).Msg("member ready")
 	return m, nil
 }
@@ -63,14 +62,14 @@ func Open(c Config) (*Member, error) {
 // load reads what the directory holds, or makes what a first start needs.
 func (m *Member) load(fresh bool) error {
 	id := &m.dir.id
-	wc := wal.Config{SegmentBytes: m.cfg.SegmentBytes, ClusterID: uint64(id.Cluster), NodeID: id.Node}
+	wc := wal.Config{SegmentBytes: m.cfg.SegmentBytes, ClusterID: uint64(id.Cluster), NodeID: uint64(id.Node)}
 	if fresh {
 		log, err := wal.Create(m.dir.log, wc)
 		if err != nil {
 			return m.dir.explain(err, filepath.Join(m.dir.path, logDir))
 		}
 		m.log = &sharedLog{log: log}
-		h := snap.Header{Cluster: uint64(id.Cluster), Conf: &pb.ConfState{Voters: []uint64{id.Node}}}
+		h := snap.Header{Cluster: uint64(id.Cluster), Conf: &pb.ConfState{Voters: []uint64{uint64(id.Node)}}}
 		if _, err := snap.Write(m.dir.snap, h, stream.NewLedger(id.Cluster).View()); err != nil {
 			return m.dir.explain(err, filepath.Join(m.dir.path, snapDir))
 		}

@@ -15,6 +15,7 @@
 // message's place in it; indexes start at 1 and have no holes. A cursor is the
 // index up to which a reader has read.
 //
+// A member is a node of a cluster, named by its node ID; a life is one start of it.
 // An entry is what the members of a cluster agree on: a batch of items, each a
 // publication with the publisher it came from and that publisher's own number.
 // The ledger applies entries, in order, the same way on every member. The cache

@@ -77,7 +77,7 @@ func parseHeader(data []byte) (h header, body []byte, err error) {
 		kind: data[1],
 		time: int64(binary.BigEndian.Uint64(data[2:])),
 		origin: Origin{
-			Node:  binary.BigEndian.Uint64(data[10:]),
+			Node:  NodeID(binary.BigEndian.Uint64(data[10:])),
 			Life:  binary.BigEndian.Uint32(data[18:]),
 			Batch: binary.BigEndian.Uint64(data[22:]),
 		},
@@ -92,11 +92,18 @@ type Batch struct {
 	count int
 }
 
+// A NodeID names a member for ever. It is drawn at random, and drawn again by a
+// member that lost its disk. Zero is nobody.
+type NodeID uint64
+
+// String gives 16 hexadecimal digits.
+func (n NodeID) String() string { return fmt.Sprintf("%016x", uint64(n)) }
+
 // Origin names a batch: the member it came from, which of that member's lives,
 // and a count within it. The ledger applies the batches of an origin in order
 // and each once, so a member may propose a batch again after a leader change.
 type Origin struct {
-	Node  uint64
+	Node  NodeID
 	Life  uint32
 	Batch uint64
 }
@@ -107,7 +114,7 @@ func (b *Batch) Reset(o Origin) {
 	b.buf = make([]byte, 0, 512)
 	b.buf = append(b.buf, entryVersion, entryBatch)
 	b.buf = binary.BigEndian.AppendUint64(b.buf, 0)
-	b.buf = binary.BigEndian.AppendUint64(b.buf, o.Node)
+	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(o.Node))
 	b.buf = binary.BigEndian.AppendUint32(b.buf, o.Life)
 	b.buf = binary.BigEndian.AppendUint64(b.buf, o.Batch)
 	b.buf = append(b.buf, 0, 0)

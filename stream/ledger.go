@@ -74,7 +74,7 @@ type Ledger struct {
 	ids           map[Subject]uint32 // name to slot of heads
 	publishers    pages[publisher]
 	known         map[PublisherID]uint32 // to slot of publishers
-	origins       map[uint64]Origin      // the last batch applied, by node
+	origins       map[NodeID]Origin      // the last batch applied, by node
 	retainedBytes int64
 	sweepHeads    uint32 // the slots at which sweep goes on
 	sweepKnown    uint32
@@ -117,7 +117,7 @@ func NewLedger(c ClusterID) *Ledger {
 		limits:  DefaultLimits(),
 		ids:     make(map[Subject]uint32),
 		known:   make(map[PublisherID]uint32),
-		origins: make(map[uint64]Origin),
+		origins: make(map[NodeID]Origin),
 	}
 }
 

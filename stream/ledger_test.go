@@ -408,7 +408,7 @@ func TestLedgersAgree(t *testing.T) {
 		snap []byte
 	}
 	bases := []base{}
-	origins := map[uint64]Origin{}
+	origins := map[NodeID]Origin{}
 	for range 3000 {
 		data := randomEntry(rnd, b, origins)
 		b.entry(data)
@@ -458,14 +458,14 @@ func snapshotOf(t testing.TB, l *Ledger) []byte {
 	return buf.Bytes()
 }
 
-func randomEntry(rnd *rand.Rand, b *book, origins map[uint64]Origin) []byte {
+func randomEntry(rnd *rand.Rand, b *book, origins map[NodeID]Origin) []byte {
 	b.now += rnd.Int64N(3000)
 	if rnd.IntN(400) == 0 {
 		b.now += rnd.Int64N(2 * time.Hour.Milliseconds())
 	}
 	var batch Batch
-	o := origins[rnd.Uint64N(3)+1]
-	o.Node, o.Life = rnd.Uint64N(3)+1, max(o.Life, 1)
+	o := origins[NodeID(rnd.Uint64N(3)+1)]
+	o.Node, o.Life = NodeID(rnd.Uint64N(3)+1), max(o.Life, 1)
 	if o = origins[o.Node]; rnd.IntN(10) > 0 {
 		o.Batch++
 	}

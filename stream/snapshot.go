@@ -86,7 +86,7 @@ func (v *View) write(s *snapshotWriter) {
 	s.num(uint64(v.head))
 	s.num(uint64(len(v.origins)))
 	for _, o := range v.origins {
-		s.num(o.Node)
+		s.num(uint64(o.Node))
 		s.num(uint64(o.Life))
 		s.num(o.Batch)
 	}
@@ -195,7 +195,7 @@ func (s *snapshotReader) ledger() *Ledger {
 	l.cache.head = Index(s.num())
 	l.cache.floor = l.cache.head
 	for n := s.num(); n > 0 && s.err == nil; n-- {
-		o := Origin{Node: s.num(), Life: uint32(s.num()), Batch: s.num()}
+		o := Origin{Node: NodeID(s.num()), Life: uint32(s.num()), Batch: s.num()}
 		l.origins[o.Node] = o
 	}
 	l.sweepHeads = uint32(s.num())

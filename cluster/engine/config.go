@@ -37,8 +37,8 @@ type Mark struct {
 // Config says what an engine works with. Zero values mean the default that is
 // named; the rest must be given.
 type Config struct {
-	Node uint64 // raft's name for this member, not 0
-	Life uint32 // counts its starts
+	Node stream.NodeID // this member, not 0; raft's name for it, too
+	Life uint32        // counts its starts
 
 	Log     Log
 	State   wal.State // raft's, as the log has it

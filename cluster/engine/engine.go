@@ -37,7 +37,7 @@ type Engine struct {
 	conf    *pb.ConfState
 
 	term      uint64
-	lead      uint64 // raft's name for the leader, 0 if none is known
+	lead      stream.NodeID // the leader, 0 if none is known
 	leading   bool
 	settled   bool   // an entry of this term was applied here: the log before it is known
 	applied   uint64 // index of the last entry applied
@@ -61,7 +61,7 @@ func New(c Config, now Now) (*Engine, error) {
 	e.nextTick, e.lostLead = now.Mono+c.TickEvery, now.Mono
 	var err error
 	e.node, err = raft.NewRawNode(&raft.Config{
-		ID:                        c.Node,
+		ID:                        uint64(c.Node),
 		ElectionTick:              electionTicks,
 		HeartbeatTick:             heartbeatTicks,
 		Storage:                   e.store,
@@ -225,7 +225,7 @@ func (e *Engine) campaign() {
 // to.
 func (e *Engine) alone() bool {
 	c := e.conf
-	return len(c.GetVoters()) == 1 && c.GetVoters()[0] == e.cfg.Node &&
+	return len(c.GetVoters()) == 1 && c.GetVoters()[0] == uint64(e.cfg.Node) &&
 		len(c.GetLearners())+len(c.GetVotersOutgoing())+len(c.GetLearnersNext()) == 0
 }
 
@@ -261,13 +261,14 @@ func (e *Engine) ready() {
 
 // follow notes who leads.
 func (e *Engine) follow(s *raft.SoftState) {
-	if s.Lead == 0 && e.lead != 0 {
+	lead := stream.NodeID(s.Lead)
+	if lead == 0 && e.lead != 0 {
 		e.lostLead = e.now.Mono
 	}
-	if s.Lead != e.lead {
+	if lead != e.lead {
 		e.own.restart(e.now.Mono)
 	}
-	e.lead, e.leading = s.Lead, s.RaftState == raft.StateLeader
+	e.lead, e.leading = lead, s.RaftState == raft.StateLeader
 	// Others propose from now on, also before everything in the log is applied here;
 	// where its end is later than this clock, the ledger does not go back.
 	if e.leading && !e.timed {
@@ -282,7 +283,7 @@ func (e *Engine) follow(s *raft.SoftState) {
 // respond hands raft what its own storage answers, and the rest to others.
 func (e *Engine) respond(ms []*pb.Message) {
 	for _, m := range ms {
-		if m.GetTo() == e.cfg.Node {
+		if m.GetTo() == uint64(e.cfg.Node) {
 			_ = e.node.Step(m)
 		} else {
 			e.out = append(e.out, m)

@@ -50,7 +50,7 @@ type Batch struct {
 
 // NewQueue gives the queue of a member in one of its lives. limitBytes bounds
 // what waits in it and in the engine.
-func NewQueue(node uint64, life uint32, limitBytes int64) *Queue {
+func NewQueue(node stream.NodeID, life uint32, limitBytes int64) *Queue {
 	return &Queue{limitBytes: limitBytes, origin: stream.Origin{Node: node, Life: life, Batch: 1}}
 }
 

@@ -7,6 +7,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/nackmq/nackmq/cluster/wal"
+	"github.com/nackmq/nackmq/stream"
 )
 
 // A Write is what must be durable before HandleWritten is called, all or nothing.
@@ -112,7 +113,8 @@ func (e *Engine) HandleWritten(err error) {
 
 // Status tells how the engine stands.
 type Status struct {
-	Term, Leader             uint64 // Leader is 0 if none is known
+	Term                     uint64
+	Leader                   stream.NodeID // 0 if none is known
 	Leading                  bool
 	Applied, Committed, Last uint64 // indexes of entries
 	First                    uint64
@@ -126,7 +128,7 @@ type Status struct {
 func (e *Engine) Status() Status {
 	b := e.node.BasicStatus()
 	return Status{
-		Term: b.HardState.GetTerm(), Leader: b.SoftState.Lead, Leading: e.leading, State: b.SoftState.RaftState,
+		Term: b.HardState.GetTerm(), Leader: stream.NodeID(b.SoftState.Lead), Leading: e.leading, State: b.SoftState.RaftState,
 		Applied: e.applied, Committed: b.HardState.GetCommit(), Last: e.store.last, First: e.store.first,
 		Base: e.snaps.base, Waiting: len(e.own.waiting), WaitingBytes: e.own.bytes, Members: e.conf,
 	}

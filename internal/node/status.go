@@ -78,7 +78,7 @@ func (n *Node) Status() Status {
 	}
 	b := n.member.Broker()
 	st := b.Stats()
-	s.Cluster = fmt.Sprintf("%016x", uint64(b.Cluster()))
+	s.Cluster = b.Cluster().String()
 	s.Log = Log{
 		Applied: st.Applied, Head: uint64(st.Head), Tail: uint64(st.Tail),
 		Subjects: st.Subjects, Publishers: st.Publishers,

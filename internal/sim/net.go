@@ -5,6 +5,8 @@ import (
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/nackmq/nackmq/stream"
 )
 
 // A network carries messages between members: late, in another order, or not at
@@ -16,7 +18,7 @@ type network struct {
 	cut  map[link]bool
 }
 
-type link struct{ from, to uint64 }
+type link struct{ from, to stream.NodeID }
 
 func newNetwork(w *world) *network {
 	return &network{w: w, loss: 5 + w.rnd.IntN(200), far: time.Duration(1+w.rnd.IntN(40)) * time.Millisecond, cut: make(map[link]bool)}
@@ -25,14 +27,14 @@ func newNetwork(w *world) *network {
 // send hands m to the process that is there when it arrives.
 func (n *network) send(from *node, m *pb.Message) {
 	w := n.w
-	l := link{from.id, m.GetTo()}
+	l := link{from.id, stream.NodeID(m.GetTo())}
 	if n.cut[l] || n.loss > 0 && w.oneIn(n.loss) {
 		return
 	}
 	m = proto.Clone(m).(*pb.Message) // as bytes on a wire do, it shares nothing
 	w.after(w.upTo(n.far), "message", func() {
 		for _, to := range w.nodes {
-			if to.id == m.GetTo() && to.p != nil && !n.cut[l] {
+			if to.id == l.to && to.p != nil && !n.cut[l] {
 				to.p.eng.HandleTime(to.p.time())
 				to.p.eng.HandleMessage(m)
 				to.p.round()
@@ -54,7 +56,7 @@ func (n *network) part() {
 			n.cut[link{o.id, one}] = true
 		}
 	}
-	w.tracef("node %x is cut off (%d)", one, kind)
+	w.tracef("node %v is cut off (%d)", one, kind)
 	w.after(w.upTo(4*time.Second), "the network is whole", func() { clear(n.cut) })
 }
 

@@ -20,7 +20,7 @@ const clusterID = 0xc1
 // A node is a machine: what outlives its processes.
 type node struct {
 	w    *world
-	id   uint64
+	id   stream.NodeID
 	disk disk
 	life uint32 // in node.json, which is replaced as a whole
 	p    *process
@@ -31,7 +31,7 @@ type node struct {
 	limits        stream.Limits
 }
 
-func newNode(w *world, id uint64) *node {
+func newNode(w *world, id stream.NodeID) *node {
 	n := &node{w: w, id: id,
 		segmentBytes:  int64(8+w.rnd.IntN(60)) << 10,
 		snapshotBytes: int64(4+w.rnd.IntN(40)) << 10,
@@ -48,9 +48,9 @@ func newNode(w *world, id uint64) *node {
 
 func (n *node) String() string {
 	if n.p == nil {
-		return fmt.Sprintf("node %x is down", n.id)
+		return fmt.Sprintf("node %v is down", n.id)
 	}
-	return fmt.Sprintf("node %x: %+v, err %v", n.id, n.p.eng.Status(), n.p.eng.Err())
+	return fmt.Sprintf("node %v: %+v, err %v", n.id, n.p.eng.Status(), n.p.eng.Err())
 }
 
 // A process drives the engine as package cluster does, but one thing at a time.
@@ -99,7 +99,7 @@ func (n *node) start() {
 		return
 	}
 	n.p = p
-	n.w.tracef("node %x started, life %d, entries %d to %d", n.id, n.life, p.log.First(), p.log.Last())
+	n.w.tracef("node %v started, life %d, entries %d to %d", n.id, n.life, p.log.First(), p.log.Last())
 	p.round()
 }
 
@@ -128,7 +128,7 @@ func (n *node) crash(power bool) {
 
 func (w *world) voters() (ids []uint64) {
 	for _, n := range w.nodes {
-		ids = append(ids, n.id)
+		ids = append(ids, uint64(n.id))
 	}
 	return ids
 }
@@ -144,7 +144,7 @@ func (n *node) restartSoon() {
 func (p *process) load() error {
 	n := p.n
 	d := &n.disk
-	wc := wal.Config{SegmentBytes: n.segmentBytes, ClusterID: clusterID, NodeID: n.id}
+	wc := wal.Config{SegmentBytes: n.segmentBytes, ClusterID: clusterID, NodeID: uint64(n.id)}
 	var err error
 	if n.life == 0 {
 		if p.log, err = wal.Create(d.log, wc); err != nil {
@@ -413,7 +413,7 @@ func (p *process) look() {
 		}
 		for i := range ms {
 			if ms[i].Index != p.seen+1 {
-				p.w.failf("node %x: a reader got index %d after %d", p.n.id, ms[i].Index, p.seen)
+				p.w.failf("node %v: a reader got index %d after %d", p.n.id, ms[i].Index, p.seen)
 			}
 			p.seen = ms[i].Index
 			p.w.truth.read(&ms[i])

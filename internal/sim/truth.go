@@ -107,10 +107,10 @@ func (t *truth) mayApply(p *process, e stream.Entry) {
 		}
 	}
 	if 2*have <= len(w.nodes) {
-		w.failf("node %x applies entry %d, which %d of %d members have synced", p.n.id, e.Number, have, len(w.nodes))
+		w.failf("node %v applies entry %d, which %d of %d members have synced", p.n.id, e.Number, have, len(w.nodes))
 	}
 	if known := t.entries[e.Number]; known != nil && known.sum != sum(e.Data) {
-		w.failf("node %x applies another entry %d than was applied before", p.n.id, e.Number)
+		w.failf("node %v applies another entry %d than was applied before", p.n.id, e.Number)
 	}
 }
 
@@ -120,7 +120,7 @@ func (t *truth) applied(p *process, e stream.Entry, a stream.Applied) {
 	known := t.entries[e.Number]
 	if known == nil {
 		if e.Number != t.shadow.Applied()+1 {
-			w.failf("node %x applies entry %d first, before entry %d", p.n.id, e.Number, t.shadow.Applied()+1)
+			w.failf("node %v applies entry %d first, before entry %d", p.n.id, e.Number, t.shadow.Applied()+1)
 		}
 		b, err := t.shadow.Apply(e)
 		if err != nil {
@@ -131,12 +131,12 @@ func (t *truth) applied(p *process, e stream.Entry, a stream.Applied) {
 		w.res.Entries++
 	}
 	if a.Accepted != known.accepted || len(a.Places) != len(known.places) {
-		w.failf("node %x: entry %d was accepted: %v with %d places, before: %v with %d", p.n.id, e.Number, a.Accepted, len(a.Places), known.accepted, len(known.places))
+		w.failf("node %v: entry %d was accepted: %v with %d places, before: %v with %d", p.n.id, e.Number, a.Accepted, len(a.Places), known.accepted, len(known.places))
 	}
 	for i, at := range a.Places {
 		was := known.places[i]
 		if at.Outcome != was.Outcome || at.Outcome == stream.Placed && at != was {
-			w.failf("node %x: item %d of entry %d got %+v, before: %+v", p.n.id, i, e.Number, at, was)
+			w.failf("node %v: item %d of entry %d got %+v, before: %+v", p.n.id, i, e.Number, at, was)
 		}
 	}
 }
@@ -214,35 +214,35 @@ func (p *process) checkWhole() {
 	p.look()
 	// One of several may have to hear of the newest first.
 	if h := p.broker.Head(); h < t.head && len(w.nodes) == 1 {
-		w.failf("node %x has %d messages after a restart, but index %d was read before", p.n.id, h, t.head)
+		w.failf("node %v has %d messages after a restart, but index %d was read before", p.n.id, h, t.head)
 	}
 	if p.broker.Applied() != t.shadow.Applied() {
 		return
 	}
 	if got, want := p.broker.Tail(), t.shadow.Tail(); got != want {
-		w.failf("node %x: the cache begins behind index %d after a restart, and behind %d on a member that never stopped", p.n.id, got, want)
+		w.failf("node %v: the cache begins behind index %d after a restart, and behind %d on a member that never stopped", p.n.id, got, want)
 	}
 	var got, want bytes.Buffer
 	_, _ = p.broker.View().WriteTo(&got)
 	_, _ = t.shadow.View().WriteTo(&want)
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
-		w.failf("node %x: the ledger after a restart is not the one that never stopped (%d and %d bytes)", p.n.id, got.Len(), want.Len())
+		w.failf("node %v: the ledger after a restart is not the one that never stopped (%d and %d bytes)", p.n.id, got.Len(), want.Len())
 	}
 	if got, want := p.broker.Stats(), t.shadow.Stats(); got != want {
-		w.failf("node %x: after a restart %+v, on a member that never stopped %+v", p.n.id, got, want)
+		w.failf("node %v: after a restart %+v, on a member that never stopped %+v", p.n.id, got, want)
 	}
 	buf := make([]stream.Message, 0, 64)
 	for after := p.broker.Tail(); ; {
 		ms, err := p.broker.ReadLog(after, buf)
 		if err != nil {
-			w.failf("node %x: %v", p.n.id, err)
+			w.failf("node %v: %v", p.n.id, err)
 		}
 		if len(ms) == 0 {
 			return
 		}
 		for i := range ms {
 			if t.at[ms[i].Index] != digest(&ms[i]) {
-				w.failf("node %x: index %d holds another message after a restart", p.n.id, ms[i].Index)
+				w.failf("node %v: index %d holds another message after a restart", p.n.id, ms[i].Index)
 			}
 		}
 		after = ms[len(ms)-1].Index

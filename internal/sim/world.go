@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/nackmq/nackmq/stream"
 )
 
 // Config says what to run. The zero value is a short run of one member.
@@ -109,7 +111,7 @@ func (w *world) run() {
 	w.truth = newTruth(w)
 	w.net = newNetwork(w)
 	for i := range w.cfg.Nodes {
-		w.nodes = append(w.nodes, newNode(w, 0x11+uint64(i)))
+		w.nodes = append(w.nodes, newNode(w, 0x11+stream.NodeID(i)))
 	}
 	for i := range 2 + w.rnd.IntN(3) {
 		w.publishers = append(w.publishers, newPublisher(w, i))
