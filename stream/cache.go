@@ -5,7 +5,7 @@ import "sort"
 // recBytes is what a message costs in the cache beside its item.
 const recBytes = 32
 
-// The cache is the tail of the log in memory: the items of messages floor+1 to
+// The cache is the newest part of the log in memory: the items of messages tail+1 to
 // head, back to back in large segments, and a rec for each. Neither holds a
 // pointer, so the garbage collector does not look into them.
 //
@@ -13,7 +13,7 @@ const recBytes = 32
 // messages are ranges of it, and they outlive eviction (S9).
 type cache struct {
 	segs  []*segment
-	floor Index // messages up to and including it are not held
+	tail  Index // messages up to and including it are not held
 	head  Index // the newest message, held or not
 	bytes int64 // items and recs held
 }
@@ -46,7 +46,7 @@ type rec struct {
 // firstOfPublisher as rec.byPub says that its publisher was not known before.
 const firstOfPublisher = 1<<32 - 1
 
-// seg gives the segment that holds message i, floor < i <= head.
+// seg gives the segment that holds message i, tail < i <= head.
 func (c *cache) seg(i Index) *segment {
 	if last := c.segs[len(c.segs)-1]; i >= last.base {
 		return last
@@ -61,7 +61,7 @@ func (c *cache) rec(i Index) *rec {
 }
 
 // holds reports whether message i is in the cache.
-func (c *cache) holds(i Index) bool { return i > c.floor && i <= c.head }
+func (c *cache) holds(i Index) bool { return i > c.tail && i <= c.head }
 
 // item gives the bytes of message i.
 func (s *segment) item(i Index) []byte {
@@ -99,10 +99,10 @@ func (c *cache) append(item []byte, n entryNote, r rec, segmentBytes int) Index 
 
 // evict lets go of the oldest message and gives its rec and index.
 func (c *cache) evict() (rec, Index) {
-	s, i := c.segs[0], c.floor+1
+	s, i := c.segs[0], c.tail+1
 	r := s.recs[i-s.base]
 	c.bytes -= int64(len(s.item(i))) + recBytes
-	c.floor = i
+	c.tail = i
 	if int(i-s.base) == len(s.recs)-1 {
 		c.segs[0] = nil
 		c.segs = c.segs[1:]

@@ -19,7 +19,7 @@
 // An entry is what the members of a cluster agree on: a batch of items, each a
 // publication with the publisher it came from and that publisher's own number.
 // The ledger applies entries, in order, the same way on every member. The cache
-// is the tail of the log that the ledger keeps in memory. A snapshot is the
+// is the newest part of the log, which the ledger keeps in memory. A snapshot is the
 // ledger without its cache, as bytes.
 //
 // # Invariants
@@ -33,7 +33,7 @@
 //	S5  An item whose number is not above its publisher's last one gets no new
 //	    place; it is answered with the place of the first, as long as the cache
 //	    holds it.
-//	S6  The cache is a contiguous range of the log, (floor, head]; what leaves it
+//	S6  The cache is a contiguous range of the log, (tail, head]; what leaves it
 //	    leaves at the old end, at the same entry on every member.
 //	S7  Reading a subject after a position gives all that came after it or fails:
 //	    trimmed, other or ahead. It is never partial.

@@ -4,9 +4,9 @@ package stream
 func (l *Ledger) trim() {
 	c := &l.cache
 	oldest := l.time - l.limits.CacheAge.Milliseconds()
-	for c.floor < c.head {
-		if c.bytes <= l.limits.CacheBytes && int64(c.head-c.floor) <= l.limits.CacheMessages &&
-			c.segs[0].note(c.floor+1).time > oldest {
+	for c.tail < c.head {
+		if c.bytes <= l.limits.CacheBytes && int64(c.head-c.tail) <= l.limits.CacheMessages &&
+			c.segs[0].note(c.tail+1).time > oldest {
 			return
 		}
 		r, i := c.evict()

@@ -131,7 +131,7 @@ func (l *Ledger) Time() int64        { return l.time }
 // Head gives the newest message's index, Tail the index before the oldest one in
 // the cache.
 func (l *Ledger) Head() Index { return l.cache.head }
-func (l *Ledger) Tail() Index { return l.cache.floor }
+func (l *Ledger) Tail() Index { return l.cache.tail }
 
 // CacheBytes gives what counts against Limits.CacheBytes.
 func (l *Ledger) CacheBytes() int64 { return l.cache.bytes }
@@ -141,10 +141,10 @@ func (l *Ledger) CacheBytes() int64 { return l.cache.bytes }
 // ledger and its cache when n <= Floor.
 func (l *Ledger) Floor() uint64 {
 	c := &l.cache
-	if c.floor == c.head {
+	if c.tail == c.head {
 		return l.applied
 	}
-	return c.segs[0].note(c.floor+1).number - 1
+	return c.segs[0].note(c.tail+1).number - 1
 }
 
 // Apply applies e, whose number must be above the last one's. The error wraps

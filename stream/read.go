@@ -72,7 +72,7 @@ func (l *Ledger) Subjects(f Filter, from SubjectID, steps int, yield func(Subjec
 // the order of the log. It starts at Tail if after is below it: ask first.
 func (l *Ledger) ReadLog(after Index, buf []Message) []Message {
 	buf = buf[:0]
-	for i := max(after, l.cache.floor) + 1; i <= l.cache.head && len(buf) < cap(buf); i++ {
+	for i := max(after, l.cache.tail) + 1; i <= l.cache.head && len(buf) < cap(buf); i++ {
 		buf = append(buf, l.message(i))
 	}
 	return buf

@@ -193,7 +193,7 @@ func (s *snapshotReader) ledger() *Ledger {
 	}
 	l.applied, l.time = s.num(), int64(s.num())
 	l.cache.head = Index(s.num())
-	l.cache.floor = l.cache.head
+	l.cache.tail = l.cache.head
 	for n := s.num(); n > 0 && s.err == nil; n-- {
 		o := Origin{Node: NodeID(s.num()), Life: uint32(s.num()), Batch: s.num()}
 		l.origins[o.Node] = o

@@ -13,7 +13,7 @@ type Stats struct {
 // Stats gives them.
 func (l *Ledger) Stats() Stats {
 	return Stats{
-		Applied: l.applied, Head: l.cache.head, Tail: l.cache.floor,
+		Applied: l.applied, Head: l.cache.head, Tail: l.cache.tail,
 		Subjects: len(l.ids), Publishers: len(l.known),
 		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes,
 	}
