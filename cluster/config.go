@@ -16,7 +16,7 @@ import (
 type Config struct {
 	DataDir string // must be given; made if it does not exist
 
-	Limits        stream.Limits // of the ledger, the same on all members; default stream.DefaultLimits
+	Limits        stream.Limits // of the ledger, the same on all members; each has its default
 	SnapshotBytes int64         // log bytes between two snapshots; default half of Limits.CacheBytes
 	SegmentBytes  int64         // of a file of the log; default 64 MiB
 	QueueBytes    int64         // publications waiting to be committed; beyond it broker.ErrBusy; default 64 MiB
@@ -30,9 +30,6 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	if c.Limits == (stream.Limits{}) {
-		c.Limits = stream.DefaultLimits()
-	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 64 << 20
 	}

@@ -114,7 +114,7 @@ type publisher struct {
 func NewLedger(c ClusterID) *Ledger {
 	return &Ledger{
 		cluster: c,
-		limits:  DefaultLimits(),
+		limits:  Limits{}.WithDefaults(),
 		ids:     make(map[Subject]uint32),
 		known:   make(map[PublisherID]uint32),
 		origins: make(map[NodeID]Origin),

@@ -323,7 +323,7 @@ func TestLimitsOfOtherVersions(t *testing.T) {
 	if _, err := l.Apply(Entry{Number: 1, Data: whole[:len(whole)-8*(limitWords-3)]}); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(set.withDefaults(), l.Limits()); d != "" {
+	if d := cmp.Diff(set.WithDefaults(), l.Limits()); d != "" {
 		t.Errorf("three limits, the others by default: %s", d)
 	}
 	for _, more := range []int{8, 1} {

@@ -19,10 +19,9 @@ type Limits struct {
 	RetainedBytes int64         // retained messages; default 1 GiB
 }
 
-// DefaultLimits gives every default.
-func DefaultLimits() Limits { return Limits{}.withDefaults() }
-
-func (l Limits) withDefaults() Limits {
+// WithDefaults gives l with the default of every field that is zero, as a ledger
+// has it.
+func (l Limits) WithDefaults() Limits {
 	set := func(v *int64, d int64) {
 		if *v == 0 {
 			*v = d
@@ -44,7 +43,7 @@ func (l Limits) withDefaults() Limits {
 
 // Validate says in one sentence which field is out of its range.
 func (l Limits) Validate() error {
-	l = l.withDefaults()
+	l = l.WithDefaults()
 	for _, c := range []struct {
 		ok   bool
 		text string
@@ -90,13 +89,13 @@ func limitsOf(n uint64, next func() uint64) (Limits, error) {
 		CacheAge: time.Duration(w[2]), SubjectAge: time.Duration(w[3]),
 		Subjects: int(w[4]), Publishers: int(w[5]), RetainedBytes: int64(w[6]),
 	}
-	return l.withDefaults(), l.Validate()
+	return l.WithDefaults(), l.Validate()
 }
 
 // AppendLimits appends an entry that sets a ledger's limits: u64 each, in the
 // order of words.
 func AppendLimits(b []byte, l Limits) []byte {
-	l = l.withDefaults()
+	l = l.WithDefaults()
 	b = append(b, entryVersion, entryLimits)
 	b = append(b, make([]byte, entryHeader-2)...)
 	for _, w := range l.words() {

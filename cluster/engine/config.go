@@ -45,7 +45,7 @@ type Config struct {
 	Base    Mark      // the snapshot that Machine was loaded from
 	Younger []uint64  // indexes of the snapshots after Base, rising
 	Machine Machine
-	Limits  stream.Limits // what the cluster's limits are to be
+	Limits  stream.Limits // what the cluster's limits are to be; each has its default
 
 	SnapshotBytes int64         // log bytes between two snapshots; default half of Limits.CacheBytes
 	InflightBytes int           // of batches proposed and not applied; default 8 MiB
@@ -64,7 +64,7 @@ const (
 )
 
 func (c *Config) setDefaults() {
-	c.Limits = whole(c.Limits)
+	c.Limits = c.Limits.WithDefaults()
 	if c.SnapshotBytes == 0 {
 		c.SnapshotBytes = max(c.Limits.CacheBytes/2, 1<<20)
 	}
@@ -83,13 +83,4 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = silent{}
 	}
-}
-
-// whole gives l as a ledger that was given it has it, with its defaults.
-func whole(l stream.Limits) stream.Limits {
-	ledger := stream.NewLedger(1)
-	if _, err := ledger.Apply(stream.Entry{Number: 1, Data: stream.AppendLimits(nil, l)}); err != nil {
-		panic(err)
-	}
-	return ledger.Limits()
 }

@@ -52,6 +52,10 @@ type Engine struct {
 // Drive it until Ready reports that the log behind it was applied.
 func New(c Config, now Now) (*Engine, error) {
 	c.setDefaults()
+	// An entry with limits that no ledger takes would stop every member.
+	if err := c.Limits.Validate(); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
 	if err := checkBase(&c); err != nil {
 		return nil, err
 	}

@@ -192,6 +192,16 @@ func TestRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// Limits that no ledger takes must not get into the log.
+func TestRefusesLimitsOutOfRange(t *testing.T) {
+	m := newMember(t, nil)
+	_, err := New(Config{Node: 1, Life: 2, Log: m.log, State: m.log.State(), Base: Mark{Conf: &pb.ConfState{Voters: []uint64{1}}},
+		Machine: broker.New(stream.NewLedger(1)), Limits: stream.Limits{CacheBytes: 1}}, m.now)
+	if err == nil || !strings.Contains(err.Error(), "cache bytes") {
+		t.Errorf("got %v, want the limit that is out of range", err)
+	}
+}
+
 // A life that was lived before has used its numbers up: the engine says so, instead
 // of waiting for ever.
 func TestStaleLifeIsTold(t *testing.T) {

@@ -57,7 +57,7 @@ func Default() Config {
 		HTTP:      "127.0.0.1:8225",
 		LogFormat: Console,
 		LogLevel:  zerolog.InfoLevel,
-		Limits:    stream.DefaultLimits(),
+		Limits:    stream.Limits{}.WithDefaults(),
 	}
 }
 
