@@ -287,6 +287,41 @@ func TestCloseWhileTheDiskHangs(t *testing.T) {
 	})
 }
 
+// A member that has much to apply at once tells how far it is, and does not look
+// idle meanwhile.
+func TestStatusMovesWhileMuchIsApplied(t *testing.T) {
+	var hang atomic.Bool
+	goOn := make(chan struct{})
+	bad := &badDisk{sync: func(string) error {
+		if hang.Load() {
+			<-goOn
+		}
+		return nil
+	}}
+	m := open(t, Config{DataDir: t.TempDir(), openDir: bad.open})
+	defer m.Close()
+	hang.Store(true)
+	const items = 30_000
+	applied := make(map[uint64]bool)
+	var told sync.WaitGroup
+	told.Add(items)
+	for n := range items {
+		m.Publish(item("/a", 1, uint64(n+1), strings.Repeat("x", 100)), func(_ stream.Place, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			applied[m.Status().Applied] = true // the loop calls it
+			told.Done()
+		})
+	}
+	close(goOn)
+	told.Wait()
+	// One write of 3 MB, of which a round applies half a megabyte.
+	if len(applied) < 4 {
+		t.Errorf("while %d publications were applied it told of %d states, want one a round", items, len(applied))
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	m := open(t, Config{DataDir: t.TempDir()})
 	defer m.Close()

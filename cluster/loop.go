@@ -12,51 +12,47 @@ import (
 )
 
 // loop owns the engine. A round gives the disk what there is to write, then
-// applies; only when there is nothing to apply it waits.
+// applies, then takes in one thing that happened; it waits for one only when
+// there is nothing more to apply.
 func (m *Member) loop() {
 	defer m.wg.Done()
 	defer m.end()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	always := make(chan struct{})
+	close(always)
 	closing, deadline := m.closing, (<-chan time.Time)(nil)
 	ready, stopped := m.ready, false
 	for {
 		m.engine.HandleTime(m.now())
 		m.feed()
 		m.poll()
-		more := m.engine.Step()
-		if !more {
-			m.publishStatus()
-			if ready != nil && m.engine.Ready() {
-				close(ready)
-				ready = nil
-			}
-			if closing == nil && (m.engine.Err() != nil || m.drained()) {
-				return
-			}
-			if err := m.engine.Err(); err != nil && !stopped {
-				stopped = true
-				m.stop(err)
-			}
-			timer.Reset(m.untilDeadline())
+		var more chan struct{} // nil: nothing
+		if m.engine.Step() {
+			more = always
 		}
-		wait := timer.C
-		if more {
-			// There is more to apply: look at what happened meanwhile, do not wait.
-			select {
-			case d := <-m.written:
-				m.handleWritten(d)
-			default:
-			}
-			continue
+		m.publishStatus()
+		if ready != nil && m.engine.Ready() {
+			close(ready)
+			ready = nil
 		}
+		err := m.engine.Err()
+		if closing == nil && (err != nil || m.drained()) {
+			return
+		}
+		if err != nil && !stopped {
+			stopped = true
+			m.stop(err)
+		}
+		timer.Reset(m.untilDeadline())
 		select {
+		case <-more:
 		case <-m.wake:
 		case d := <-m.written:
 			m.handleWritten(d)
 		case s := <-m.saved:
 			m.engine.HandleSnapshotWritten(s.index, s.err)
-		case <-wait:
+		case <-timer.C:
 		case <-closing:
 			closing = nil
 			deadline = time.After(m.cfg.CloseTimeout)
