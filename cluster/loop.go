@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/cluster/engine"
 	"github.com/nackmq/nackmq/stream"
 )
@@ -65,36 +64,12 @@ func (m *Member) loop() {
 // feed hands the engine what publishers have brought, and tells those whose
 // publications were not taken in.
 func (m *Member) feed() {
-	for {
-		room, partial := m.engine.Wants()
-		freed := m.engine.Freed()
-		var refuse error
-		switch {
-		case m.engine.Err() != nil:
-			refuse = broker.ErrStopped
-		case m.engine.NoQuorum():
-			refuse = broker.ErrNoQuorum
-		}
+	for more := true; more; {
+		want := m.engine.PollWant()
 		m.mu.Lock()
-		m.queue.Release(freed)
-		if !m.closed {
-			m.queue.Refuse(refuse)
-		}
-		told := m.queue.Refused()
-		var b *engine.Batch
-		if room {
-			b = m.queue.Take(partial)
-		}
-		m.hungry = b == nil && room && partial
+		feed := m.queue.Feed(want)
 		m.mu.Unlock()
-		for _, r := range told {
-			r.Done(stream.Place{}, r.Err)
-		}
-		if b != nil {
-			m.engine.Propose(b)
-		} else if len(told) == 0 {
-			return
-		}
+		more = m.engine.HandleFeed(feed)
 	}
 }
 

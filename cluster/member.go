@@ -35,7 +35,6 @@ type Member struct {
 
 	mu     sync.Mutex
 	queue  *engine.Queue
-	hungry bool // the loop wants whatever comes next
 	ended  bool // the loop is gone
 	closed bool
 	err    error // why the member stopped
@@ -60,8 +59,7 @@ func (m *Member) Publish(it stream.Item, done func(stream.Place, error)) {
 		go done(stream.Place{}, broker.ErrStopped) // there is nobody left who could call it
 		return
 	}
-	wake := m.queue.Add(&it, done, m.mono()) || m.hungry
-	m.hungry = m.hungry && !wake
+	wake := m.queue.Add(&it, done, m.mono())
 	m.mu.Unlock()
 	if wake {
 		m.poke()
@@ -104,7 +102,7 @@ func (m *Member) Close() error {
 	m.mu.Lock()
 	was := m.closed
 	m.closed = true
-	m.queue.Refuse(broker.ErrStopped)
+	m.queue.Close()
 	m.mu.Unlock()
 	if was {
 		m.wg.Wait()

@@ -4,10 +4,10 @@
 //
 // It is pure. It owns no goroutine, lock, clock, file or socket, and whoever
 // drives it calls it from one goroutine. The world reaches it through Handle
-// methods and Propose, and it asks of the world through Poll methods:
+// methods, and it asks of the world through Poll methods:
 //
 //	HandleTime                  the time is …
-//	Propose                     a batch of publications wants a place
+//	PollWant      HandleFeed    give me a batch of publications that want a place
 //	HandleMessage               a member says …
 //	PollWrite     HandleWritten     make this durable; it is, or never will be
 //	PollMessages                send this

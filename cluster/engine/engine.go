@@ -142,23 +142,8 @@ func (e *Engine) Deadline() (time.Duration, bool) {
 	return e.nextTick, e.err == nil && !e.alone()
 }
 
-// Wants reports whether there is room for a further batch, and whether one that
-// is not full is wanted, too, since there is nothing to wait for.
-func (e *Engine) Wants() (room, partial bool) {
-	switch {
-	case e.err != nil || e.noQuorum:
-		return true, true // to be answered
-	case !e.Ready() || e.own.bytes >= e.cfg.InflightBytes:
-		return false, false
-	case e.leading:
-		return true, !e.write.out
-	}
-	return true, len(e.own.waiting) == 0
-}
-
-// Propose takes a batch that Take gave. Batches come in the order of their
-// numbers.
-func (e *Engine) Propose(b *Batch) {
+// take takes a batch in. Batches come in the order of their numbers.
+func (e *Engine) take(b *Batch) {
 	if e.err != nil {
 		b.fail(broker.ErrStopped)
 		return

@@ -58,16 +58,7 @@ func (m *member) publish(payloads ...string) {
 }
 
 func (m *member) feed() {
-	for {
-		room, partial := m.eng.Wants()
-		if !room {
-			return
-		}
-		b := m.queue.Take(partial)
-		if b == nil {
-			return
-		}
-		m.eng.Propose(b)
+	for m.eng.HandleFeed(m.queue.Feed(m.eng.PollWant())) {
 	}
 }
 

@@ -17,7 +17,7 @@ type origin struct {
 	next    int      // index into waiting of the first that the leader was not given
 	bytes   int      // of their entries
 	moved   time.Duration
-	freed   int64 // what to Release from the queue
+	freed   int64 // of what is done with, since PollWant told it
 }
 
 // A refusal says which limit of the log stood against a publication.

@@ -25,9 +25,11 @@ type Queue struct {
 	open       *Batch        // the one being packed, nil if none is
 	full       []*Batch      // closed ones, oldest first
 	bytes      int64         // of all that was added and not yet released
+	closed     bool          // refuse stays as it is
 	refuse     error         // what Add answers, if not nil
 	refused    []Refused     // to be told
 	latched    error         // what Add answers until those were told
+	hungry     bool          // the engine wants whatever comes next
 }
 
 // Refused is a publication that a queue did not take.
@@ -58,9 +60,15 @@ func NewQueue(node stream.NodeID, life uint32, limitBytes int64) *Queue {
 // and Done is not called by anybody else. Once it has answered "try again" it does
 // so for everything that comes before that was told: a publisher that has several
 // under way must not see a later one placed before an earlier one, since its
-// numbers only rise. wake tells that there is something to do: a batch was closed
-// or there is something to tell.
+// numbers only rise. wake tells that there is something to do: a batch was closed,
+// there is something to tell, or the engine wants whatever comes next.
 func (q *Queue) Add(it *stream.Item, done Done, now time.Duration) (wake bool) {
+	wake = q.add(it, done, now) || q.hungry
+	q.hungry = q.hungry && !wake
+	return wake
+}
+
+func (q *Queue) add(it *stream.Item, done Done, now time.Duration) (wake bool) {
 	if q.refuse != nil {
 		return q.no(done, q.refuse)
 	}
@@ -120,8 +128,8 @@ func (q *Queue) close() {
 	q.open = nil
 }
 
-// Take gives the oldest batch, or nil: also one that is not full, if partial.
-func (q *Queue) Take(partial bool) *Batch {
+// take gives the oldest batch, or nil: also one that is not full, if partial.
+func (q *Queue) take(partial bool) *Batch {
 	if len(q.full) == 0 && partial && q.open != nil {
 		q.close()
 	}
@@ -134,13 +142,10 @@ func (q *Queue) Take(partial bool) *Batch {
 	return b
 }
 
-// Release makes room again for what was taken and is done with.
-func (q *Queue) Release(bytes int64) { q.bytes -= bytes }
+// Close makes Add answer broker.ErrStopped for good.
+func (q *Queue) Close() { q.closed, q.refuse = true, broker.ErrStopped }
 
-// Refuse makes Add answer err from now on; nil ends that.
-func (q *Queue) Refuse(err error) { q.refuse = err }
-
-// Bytes gives what Add has taken and Release has not given back.
+// Bytes gives what Add has taken in and is not done with.
 func (q *Queue) Bytes() int64 { return q.bytes }
 
 // Empty reports whether there is nothing to take and nothing to tell.

@@ -34,7 +34,7 @@ func TestQueuePacks(t *testing.T) {
 			var full []string
 			number := uint64(0)
 			next := func(partial bool) *Batch {
-				b := q.Take(partial)
+				b := q.take(partial)
 				if b != nil {
 					if number++; b.Origin != (stream.Origin{Node: 1, Life: 1, Batch: number}) {
 						t.Errorf("batch %d is %+v", number, b.Origin)
@@ -88,7 +88,7 @@ func TestQueueKeepsAPublishersOrder(t *testing.T) {
 	if fmt.Sprint(busy) != "[2 3 4]" || len(q.Refused()) > 0 {
 		t.Errorf("refused were %v, want [2 3 4]", busy)
 	}
-	if b := q.Take(true); b.Items() != 2 {
+	if b := q.take(true); b.Items() != 2 {
 		t.Errorf("the batch has %d items, want numbers 1 and 5", b.Items())
 	}
 }

@@ -137,14 +137,3 @@ func (e *Engine) Status() Status {
 // Ready reports whether the member has caught up with the log and can serve: it
 // has applied an entry of the present term.
 func (e *Engine) Ready() bool { return e.err == nil && e.lead != 0 && e.settled }
-
-// NoQuorum reports whether publications are to be refused, since there has been
-// no leader for a while.
-func (e *Engine) NoQuorum() bool { return e.noQuorum }
-
-// Freed gives what to Release from the queue since the last call.
-func (e *Engine) Freed() int64 {
-	n := e.own.freed
-	e.own.freed = 0
-	return n
-}

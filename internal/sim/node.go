@@ -293,30 +293,7 @@ func (p *process) later(d time.Duration, what string, do func()) {
 }
 
 func (p *process) feed() {
-	for {
-		room, partial := p.eng.Wants()
-		p.queue.Release(p.eng.Freed())
-		switch {
-		case p.eng.Err() != nil:
-			p.queue.Refuse(broker.ErrStopped)
-		case p.eng.NoQuorum():
-			p.queue.Refuse(broker.ErrNoQuorum)
-		default:
-			p.queue.Refuse(nil)
-		}
-		told := p.queue.Refused()
-		var b *engine.Batch
-		if room {
-			b = p.queue.Take(partial)
-		}
-		for _, r := range told {
-			r.Done(stream.Place{}, r.Err)
-		}
-		if b != nil {
-			p.eng.Propose(b)
-		} else if len(told) == 0 {
-			return
-		}
+	for p.eng.HandleFeed(p.queue.Feed(p.eng.PollWant())) {
 	}
 }
 
@@ -391,7 +368,6 @@ func (p *process) stopped(err error) {
 		p.w.failf("the engine stopped although nothing was wrong: %v", err)
 	}
 	p.w.tracef("%v", err)
-	p.queue.Refuse(broker.ErrStopped)
 	p.feed()
 	p.n.crash(false)
 	p.n.restartSoon()
