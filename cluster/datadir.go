@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/nackmq/nackmq/cluster/snap"
+	"github.com/nackmq/nackmq/cluster/store"
 	"github.com/nackmq/nackmq/cluster/wal"
 )
 
@@ -151,8 +152,11 @@ func (d *dataDir) beginLife() error {
 	return nil
 }
 
-// explain makes one sentence of what the operating system said of path.
+// explain makes one sentence of what the operating system or the store said of path.
 func (d *dataDir) explain(err error, path string) error {
+	if se := (*store.Error)(nil); errors.As(err, &se) {
+		path, err = se.Path, se.Err
+	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		path = pe.Path
@@ -166,6 +170,9 @@ func (d *dataDir) explain(err error, path string) error {
 		return refuse(err, "%s may not be written by this user: give it the directory, or name another data directory", path)
 	case errors.Is(err, syscall.ENOTDIR):
 		return refuse(err, "%s is not a directory: name another data directory", path)
+	case errors.Is(err, wal.ErrNoLog):
+		return refuse(err, "%s holds no log, but %s is there: restore the whole directory from a copy, or empty it and start with nothing",
+			path, filepath.Join(d.path, nodeFile))
 	case errors.Is(err, wal.ErrInUse), errors.Is(err, wal.ErrForeign), errors.Is(err, wal.ErrNewer),
 		errors.Is(err, snap.ErrDamaged), errors.Is(err, snap.ErrNewer), errors.Is(err, snap.ErrForeign), errors.Is(err, snap.ErrNoBase):
 		return &refusal{err.Error(), err}

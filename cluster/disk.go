@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/nackmq/nackmq/cluster/engine"
-	"github.com/nackmq/nackmq/cluster/snap"
 	"github.com/nackmq/nackmq/cluster/wal"
 )
 
@@ -61,13 +60,10 @@ func (m *Member) append(w engine.Write) error {
 	return nil
 }
 
-// compact makes the snapshot at base the one that a start begins with. Snapshots
-// go first: a crash between the two leaves a log that is longer than it need be.
 func (m *Member) compact(base uint64) error {
-	if err := snap.RemoveBefore(m.dir.snap, base); err != nil {
-		return err
-	}
-	return m.log.compact(base)
+	m.log.mu.Lock()
+	defer m.log.mu.Unlock()
+	return m.store.Compact(base)
 }
 
 // sharedLog is the log with a lock: the loop reads old entries while the disk
@@ -106,12 +102,6 @@ func (s *sharedLog) append(st *wal.State, es []wal.Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.log.Append(st, es)
-}
-
-func (s *sharedLog) compact(base uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Compact(base)
 }
 
 func (s *sharedLog) flushGuard() error {

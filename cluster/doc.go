@@ -19,7 +19,7 @@
 //	LOCK        held by the process that uses the directory; has its pid
 //	node.json   who this member is
 //	log/        the log: package wal
-//	snap/       snapshots: package snap
+//	snap/       snapshots: package snap; package store has both
 //
 // A directory that does not fit together is refused with one sentence that names
 // the file; nothing in it is changed. See datadir.go.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nackmq/nackmq/cluster/engine"
-	"github.com/nackmq/nackmq/cluster/snap"
 )
 
 // saved is what became of a snapshot.
@@ -33,8 +32,7 @@ var errHalted = errors.New("the member is being closed")
 
 func (m *Member) save(s engine.Snapshot) error {
 	start := time.Now()
-	h := snap.Header{Cluster: uint64(m.dir.id.Cluster), Index: s.Index, Term: s.Term, Conf: s.Conf}
-	size, err := snap.Write(m.dir.snap, h, haltable{m, s.View})
+	size, err := m.store.Save(s.Mark, haltable{m, s.View})
 	took := time.Since(start)
 	if errors.Is(err, errHalted) {
 		return err

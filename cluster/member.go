@@ -8,6 +8,7 @@ import (
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/cluster/engine"
+	"github.com/nackmq/nackmq/cluster/store"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -16,7 +17,8 @@ import (
 type Member struct {
 	cfg     Config
 	dir     *dataDir
-	log     *sharedLog
+	store   *store.Store
+	log     *sharedLog // the store's, for several goroutines
 	broker  *broker.Broker
 	engine  *engine.Engine // the loop's
 	metrics *metrics
@@ -110,7 +112,7 @@ func (m *Member) Close() error {
 	}
 	close(m.closing)
 	m.wg.Wait()
-	err := m.log.log.Close()
+	err := m.store.Log.Close()
 	err = errors.Join(err, m.dir.close())
 	if stop := m.Err(); stop != nil {
 		return stop

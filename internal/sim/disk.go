@@ -2,8 +2,10 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/nackmq/nackmq/cluster/snap"
 	"github.com/nackmq/nackmq/cluster/wal"
 )
 
@@ -138,6 +140,17 @@ func (d *disk) makeRoom() { d.log.Space, d.snap.Space = 0, 0 }
 func (d *disk) repair() {
 	d.ops, d.slow = 0, 0
 	d.makeRoom()
+}
+
+// forgetSnapshots takes all away but the youngest that is whole.
+func (d *disk) forgetSnapshots() {
+	all, _ := snap.List(d.snap)
+	for _, i := range slices.Backward(all) {
+		if snap.Check(d.snap, i, clusterID) == nil {
+			_ = snap.RemoveBefore(d.snap, i)
+			return
+		}
+	}
 }
 
 // latency draws how long the disk takes for a write or a snapshot.

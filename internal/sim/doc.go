@@ -1,8 +1,8 @@
 // Package sim runs members in virtual time on disks that fail, from one seed, and
 // checks after every step that they keep their promises.
 //
-// What runs is what serves: the engine, the log and its guard, the snapshots, the
-// ledger and the broker. What is simulated is what they stand on: the disk
+// What runs is what serves: the engine and its queue, the log and its guard, the
+// snapshots, what a start makes of them, the ledger and the broker. What is simulated is what they stand on: the disk
 // (wal.MemDir, which loses any part of what was not synced, by sectors), the
 // clocks, and the publishers in front. A process is driven as package cluster does
 // it, but its disk answers at a moment that the seed chooses, and it may be killed

@@ -3,14 +3,11 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/cluster/engine"
-	"github.com/nackmq/nackmq/cluster/snap"
+	"github.com/nackmq/nackmq/cluster/store"
 	"github.com/nackmq/nackmq/cluster/wal"
 	"github.com/nackmq/nackmq/stream"
 )
@@ -57,7 +54,8 @@ func (n *node) String() string {
 type process struct {
 	n      *node
 	w      *world
-	log    *wal.Log
+	store  *store.Store
+	log    *wal.Log // the store's
 	broker *broker.Broker
 	reader *broker.Reader
 	eng    *engine.Engine
@@ -126,9 +124,9 @@ func (n *node) crash(power bool) {
 	}
 }
 
-func (w *world) voters() (ids []uint64) {
+func (w *world) voters() (ids []stream.NodeID) {
 	for _, n := range w.nodes {
-		ids = append(ids, uint64(n.id))
+		ids = append(ids, n.id)
 	}
 	return ids
 }
@@ -142,63 +140,50 @@ func (n *node) restartSoon() {
 }
 
 func (p *process) load() error {
-	n := p.n
+	n, bug := p.n, p.w.cfg.Bug
 	d := &n.disk
-	wc := wal.Config{SegmentBytes: n.segmentBytes, ClusterID: clusterID, NodeID: uint64(n.id)}
+	c := store.Config{Log: d.log, Snap: d.snap, Cluster: clusterID, Node: n.id, SegmentBytes: n.segmentBytes}
+	var found store.Found
 	var err error
 	if n.life == 0 {
-		if p.log, err = wal.Create(d.log, wc); err != nil {
-			return err
-		}
-		h := snap.Header{Cluster: clusterID, Conf: &pb.ConfState{Voters: p.w.voters()}}
-		if _, err = snap.Write(d.snap, h, stream.NewLedger(clusterID).View()); err != nil {
-			return err
-		}
+		p.store, found, err = store.Create(c, p.w.voters()...)
 	} else {
-		var report wal.Report
-		if p.log, report, err = wal.Open(d.log, wc); err != nil {
-			return err
+		if bug == ForgetSnapshot {
+			d.forgetSnapshots()
 		}
-		if report.Repaired {
-			p.w.res.Repairs++
+		p.store, found, err = store.Open(c)
+	}
+	if err != nil {
+		return err
+	}
+	p.log = p.store.Log
+	if found.Log.Repaired {
+		p.w.res.Repairs++
+	}
+	for _, r := range found.Removed {
+		if r.Err != nil {
+			p.w.tracef("%s stays: %v", r.Path, r.Err)
 		}
 	}
 	// What a start finds is synced, though nobody was told of all of it.
-	if found, err := p.log.Entries(p.log.First(), p.log.Last()+1, 1<<40, nil); err == nil {
-		p.w.truth.durable(n, found)
-	} else {
-		return err
-	}
-	set, err := snap.Survey(d.snap, clusterID, p.log.First(), p.log.Last())
+	entries, err := p.log.Entries(p.log.First(), p.log.Last()+1, 1<<40, nil)
 	if err != nil {
 		return err
 	}
-	if p.w.cfg.Bug == ForgetSnapshot && len(set.Younger) > 0 {
-		set.Base, set.Younger = set.Younger[len(set.Younger)-1], nil
+	p.w.truth.durable(n, entries)
+	if d.dead {
+		return errDead
 	}
-	var ledger *stream.Ledger
-	h, err := snap.Load(d.snap, set.Base, clusterID, func(r io.Reader) (err error) {
-		ledger, err = stream.ReadSnapshot(r)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, i := range append(set.Stale, set.Torn...) {
-		if err := d.snap.Remove(snap.Name(i)); err != nil {
-			return err
-		}
-	}
-	if n.life == 0 || p.w.cfg.Bug != ReuseLife {
+	if n.life == 0 || bug != ReuseLife {
 		n.life++
 	}
-	p.broker = broker.New(ledger)
+	p.broker = broker.New(found.Ledger)
 	p.reader = p.broker.NewReader()
 	p.seen = p.broker.Head()
 	p.queue = engine.NewQueue(n.id, n.life, n.queueBytes)
 	p.eng, err = engine.New(engine.Config{
 		Node: n.id, Life: n.life, Log: p.log, State: p.log.State(),
-		Base: engine.Mark{Index: h.Index, Term: h.Term, Conf: h.Conf}, Younger: set.Younger,
+		Base: found.Base, Younger: found.Younger,
 		Machine: &machine{Broker: p.broker, p: p}, Limits: n.limits, SnapshotBytes: n.snapshotBytes,
 		InflightBytes: 64 << 10, TailBytes: 32 << 10,
 	}, p.time())
@@ -336,10 +321,7 @@ func (p *process) write(w engine.Write) {
 }
 
 func (p *process) compact(base uint64) {
-	err := snap.RemoveBefore(p.n.disk.snap, base)
-	if err == nil {
-		err = p.log.Compact(base)
-	}
+	err := p.store.Compact(base)
 	if p.n.disk.dead {
 		return
 	}
@@ -350,8 +332,7 @@ func (p *process) compact(base uint64) {
 }
 
 func (p *process) save(s engine.Snapshot) {
-	h := snap.Header{Cluster: clusterID, Index: s.Index, Term: s.Term, Conf: s.Conf}
-	_, err := snap.Write(p.n.disk.snap, h, s.View)
+	_, err := p.store.Save(s.Mark, s.View)
 	if p.n.disk.dead {
 		return
 	}

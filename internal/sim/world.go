@@ -33,7 +33,7 @@ const (
 	IgnoreFailedSync     // … although its sync failed
 	Renumber             // a repetition comes under a new number, as if the ledger did not know it
 	CompactEarly         // a snapshot becomes the base although the cache needs what is before it
-	ForgetSnapshot       // a start takes the youngest snapshot for the base
+	ForgetSnapshot       // the base is gone: a start takes the youngest snapshot for it
 	ReuseLife            // a start does not count
 )
 

@@ -40,16 +40,17 @@ var house = map[string]room{
 	"broker/brokertest": {imports: []string{"stream", "broker"}},
 	// 1½ engine
 	"cluster/engine": {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
+	"cluster/store":  {pure: true, imports: []string{"stream", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	// 2 doors
 	"bridge":            {imports: []string{"stream", "broker", "internal/metrics"}},
 	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics"}},
-	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
+	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine", "cluster/store"}},
 	// 3 hall
 	"compare":          {},
 	"internal/metrics": {},
 	"internal/config":  {imports: []string{"stream"}},
 	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/config"}},
-	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine"}},
+	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine", "cluster/store"}},
 	"internal/tidy":    {},
 	"internal/leak":    {},
 	// 4 porch
