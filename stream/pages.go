@@ -55,6 +55,9 @@ func (p *pages[T]) edit(i uint32) *T {
 	return &pg.slots[i%pageSlots]
 }
 
+// used is how many slots are given out.
+func (p *pages[T]) used() int { return int(p.next) - len(p.free) }
+
 // view gives p as it is now; nobody writes to it.
 func (p *pages[T]) view() pages[T] {
 	p.age++

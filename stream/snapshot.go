@@ -6,24 +6,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"io"
 	"slices"
 )
 
-// ErrSnapshot is what ReadSnapshot wraps when the bytes are damaged or of a newer
-// version.
+// ErrSnapshot is what ReadSnapshot wraps when the bytes are no snapshot, or one of a
+// newer version.
 var ErrSnapshot = errors.New("unreadable snapshot")
 
 // A snapshot's layout: magic, version u8, then uvarints and length-prefixed bytes
-// in the order of View.write, and the CRC-32C of all that, u32 big-endian.
+// in the order of View.write. It has no checksum: who keeps it or sends it checks
+// its bytes, and does so before it hands them out.
 const (
 	snapshotMagic   = "NMQsnap"
 	snapshotVersion = 1
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // A View is a ledger without its cache as it was when the view was taken. The
 // ledger goes on meanwhile; the view may be read by one other goroutine.
@@ -60,17 +57,12 @@ func (v *View) Applied() uint64 { return v.applied }
 
 // WriteTo writes the snapshot. Equal ledgers give equal bytes.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
-	s := &snapshotWriter{sum: crc32.New(castagnoli)}
-	s.w = bufio.NewWriterSize(io.MultiWriter(w, s.sum, &s.n), 64<<10)
+	s := &snapshotWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	v.write(s)
 	if s.err == nil {
 		s.err = s.w.Flush()
 	}
-	if s.err == nil {
-		_, s.err = w.Write(binary.BigEndian.AppendUint32(nil, s.sum.Sum32()))
-		s.n += 4
-	}
-	return int64(s.n), s.err
+	return s.n - int64(s.w.Buffered()), s.err
 }
 
 func (v *View) write(s *snapshotWriter) {
@@ -132,19 +124,16 @@ func writePages[T any](s *snapshotWriter, p *pages[T], used func(*T) bool, write
 
 type snapshotWriter struct {
 	w   *bufio.Writer
-	sum hash.Hash32
-	n   countWriter
+	n   int64 // bytes given to w
 	err error
 	buf [binary.MaxVarintLen64]byte
 }
 
-type countWriter int64
-
-func (c *countWriter) Write(b []byte) (int, error) { *c += countWriter(len(b)); return len(b), nil }
-
 func (s *snapshotWriter) raw(b []byte) {
 	if s.err == nil {
-		_, s.err = s.w.Write(b)
+		var n int
+		n, s.err = s.w.Write(b)
+		s.n += int64(n)
 	}
 }
 func (s *snapshotWriter) num(v uint64) { s.raw(s.buf[:binary.PutUvarint(s.buf[:], v)]) }
@@ -158,14 +147,8 @@ func ReadSnapshot(r io.Reader) (*Ledger, error) {
 	if !ok {
 		br = bufio.NewReaderSize(r, 64<<10)
 	}
-	s := &snapshotReader{r: br, late: make([]byte, 0, 512)}
+	s := &snapshotReader{r: br}
 	l := s.ledger()
-	sum := s.settled()
-	var tail [4]byte
-	s.raw(tail[:])
-	if s.err == nil && binary.BigEndian.Uint32(tail[:]) != sum {
-		s.err = fmt.Errorf("%w: checksum does not match", ErrSnapshot)
-	}
 	if errors.Is(s.err, io.EOF) || errors.Is(s.err, io.ErrUnexpectedEOF) {
 		s.err = fmt.Errorf("%w: cut short", ErrSnapshot)
 	}
@@ -210,20 +193,26 @@ func (s *snapshotReader) ledger() *Ledger {
 			h.retained = &retained{item: item, seq: Seq(s.num()), at: Index(s.num()), time: int64(s.num())}
 			l.retainedBytes += h.retained.size()
 		}
-		if len(h.name) < 2 {
-			s.fail("a subject without a name")
+		if len(h.name) < 2 || h.newest > l.cache.head {
+			s.fail("a subject without a name or a place")
 		}
 		l.ids[h.name] = i
 	})
+	if len(l.ids) != l.heads.used() {
+		s.fail("a subject twice")
+	}
 	l.sweepKnown = uint32(s.num())
 	readPages(s, &l.publishers, func(i uint32, p *publisher) {
 		p.id, p.number = PublisherID(s.num()), s.num()
 		p.newest, p.time = Index(s.num()), int64(s.num())
-		if p.id == 0 {
-			s.fail("a publisher without a name")
+		if p.id == 0 || p.newest > l.cache.head {
+			s.fail("a publisher without a name or a place")
 		}
 		l.known[p.id] = i
 	})
+	if len(l.known) != l.publishers.used() {
+		s.fail("a publisher twice")
+	}
 	return l
 }
 
@@ -235,7 +224,7 @@ func readPages[T any](s *snapshotReader, p *pages[T], read func(uint32, *T)) {
 	isFree := make(map[uint32]bool)
 	for ; free > 0 && s.err == nil; free-- {
 		i := s.num()
-		if i >= next {
+		if i >= next || isFree[uint32(i)] {
 			s.fail("free slot %d of %d", i, next)
 		}
 		p.free = append(p.free, uint32(i))
@@ -253,10 +242,8 @@ func readPages[T any](s *snapshotReader, p *pages[T], read func(uint32, *T)) {
 }
 
 type snapshotReader struct {
-	r    *bufio.Reader
-	sum  uint32 // of all bytes read but those in late
-	late []byte // single bytes, summed together since one by one is slow
-	err  error
+	r   *bufio.Reader
+	err error
 }
 
 func (s *snapshotReader) fail(format string, a ...any) {
@@ -268,37 +255,22 @@ func (s *snapshotReader) fail(format string, a ...any) {
 func (s *snapshotReader) raw(b []byte) {
 	if s.err == nil {
 		_, s.err = io.ReadFull(s.r, b)
-		s.sum = crc32.Update(s.settled(), castagnoli, b)
 	}
-}
-
-// settled gives the sum of all bytes read.
-func (s *snapshotReader) settled() uint32 {
-	s.sum = crc32.Update(s.sum, castagnoli, s.late)
-	s.late = s.late[:0]
-	return s.sum
-}
-
-// ReadByte serves binary.ReadUvarint.
-func (s *snapshotReader) ReadByte() (byte, error) {
-	b, err := s.r.ReadByte()
-	if err != nil {
-		s.err = err
-		return 0, err
-	}
-	if s.late = append(s.late, b); len(s.late) == cap(s.late) {
-		s.settled()
-	}
-	return b, nil
 }
 
 func (s *snapshotReader) num() uint64 {
 	if s.err != nil {
 		return 0
 	}
-	v, err := binary.ReadUvarint(s)
-	if err != nil && s.err == nil {
+	b, err := s.r.Peek(binary.MaxVarintLen64)
+	v, n := binary.Uvarint(b)
+	switch {
+	case n > 0:
+		_, s.err = s.r.Discard(n)
+	case n < 0 || err == nil:
 		s.fail("a number out of range")
+	default:
+		s.err = err
 	}
 	return v
 }
