@@ -18,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/internal/metrics"
 	"github.com/nackmq/nackmq/stream"
@@ -71,7 +70,7 @@ func (h *house) publish(topic, payload string, flags stream.Flags) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := broker.PublishWait(ctx, h.log, stream.Item{Publication: stream.Publication{
+	_, err := brokertest.PublishWait(ctx, h.log, stream.Item{Publication: stream.Publication{
 		Subject: stream.Subject("/" + topic), Payload: []byte(payload), Flags: flags}})
 	if err != nil {
 		h.t.Fatal(err)

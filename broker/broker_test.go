@@ -51,7 +51,7 @@ func TestReaderSeesEverythingOnce(t *testing.T) {
 		for p := range publishers {
 			wg.Go(func() {
 				for i := range each {
-					if _, err := broker.PublishWait(t.Context(), local, item(stream.Subject(fmt.Sprintf("/p/%d", p)), fmt.Sprint(i))); err != nil {
+					if _, err := brokertest.PublishWait(t.Context(), local, item(stream.Subject(fmt.Sprintf("/p/%d", p)), fmt.Sprint(i))); err != nil {
 						t.Error(err)
 					}
 				}
@@ -66,7 +66,7 @@ func TestSlowReaderIsToldOnce(t *testing.T) {
 	r := local.Broker.NewReader()
 	defer r.Close()
 	for i := range 30 {
-		if _, err := broker.PublishWait(t.Context(), local, item("/a", fmt.Sprint(i))); err != nil {
+		if _, err := brokertest.PublishWait(t.Context(), local, item("/a", fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,16 +89,36 @@ func TestPublishWaitGivesUpWithItsContext(t *testing.T) {
 	local.Hold = func() { <-hold }
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := broker.PublishWait(ctx, local, item("/a", "x")); !errors.Is(err, context.Canceled) {
+	if _, err := brokertest.PublishWait(ctx, local, item("/a", "x")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 	close(hold)
 }
 
+// A publisher may hold a lock that its done takes.
+func TestClosedLocalAnswersFromAnotherGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := brokertest.NewLocal(t, stream.Limits{})
+		local.Close()
+		var mu sync.Mutex
+		told := make(chan error, 1)
+		mu.Lock()
+		local.Publish(item("/a", "x"), func(_ stream.Place, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			told <- err
+		})
+		mu.Unlock()
+		if err := <-told; !errors.Is(err, broker.ErrStopped) {
+			t.Errorf("told %v, want ErrStopped", err)
+		}
+	})
+}
+
 func TestSubjectsStopsWhereItIsTold(t *testing.T) {
 	local := brokertest.NewLocal(t, stream.Limits{})
 	for i := range 50 {
-		if _, err := broker.PublishWait(t.Context(), local, item(stream.Subject(fmt.Sprintf("/d/%d", i)), "x")); err != nil {
+		if _, err := brokertest.PublishWait(t.Context(), local, item(stream.Subject(fmt.Sprintf("/d/%d", i)), "x")); err != nil {
 			t.Fatal(err)
 		}
 	}

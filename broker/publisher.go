@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 
 	"github.com/nackmq/nackmq/stream"
@@ -41,19 +40,3 @@ var (
 	// known.
 	ErrStopped = errors.New("broker: the member has stopped")
 )
-
-// PublishWait publishes it and waits for its place.
-func PublishWait(ctx context.Context, p Publisher, it stream.Item) (stream.Place, error) {
-	type answer struct {
-		place stream.Place
-		err   error
-	}
-	ch := make(chan answer, 1)
-	p.Publish(it, func(at stream.Place, err error) { ch <- answer{at, err} })
-	select {
-	case a := <-ch:
-		return a.place, a.err
-	case <-ctx.Done():
-		return stream.Place{}, ctx.Err()
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/cluster/wal"
 	"github.com/nackmq/nackmq/stream"
 )
@@ -98,7 +99,7 @@ func TestFailedSync(t *testing.T) {
 	if got := m.Broker().Head(); got != 1 {
 		t.Errorf("readers see up to index %d, but only 1 was synced", got)
 	}
-	if _, err := broker.PublishWait(context.Background(), m, item("/a", 1, 200, "x")); !errors.Is(err, broker.ErrStopped) {
+	if _, err := brokertest.PublishWait(context.Background(), m, item("/a", 1, 200, "x")); !errors.Is(err, broker.ErrStopped) {
 		t.Errorf("a publication afterwards: %v, want ErrStopped", err)
 	}
 	if err := m.Close(); !errors.Is(err, syscall.EIO) {
@@ -121,7 +122,7 @@ func TestFullDisk(t *testing.T) {
 	m := open(t, c)
 	var last stream.Place
 	for n := 1; ; n++ {
-		at, err := broker.PublishWait(context.Background(), m, item("/a", 1, uint64(n), strings.Repeat("x", 50_000)))
+		at, err := brokertest.PublishWait(context.Background(), m, item("/a", 1, uint64(n), strings.Repeat("x", 50_000)))
 		if err != nil {
 			if !errors.Is(err, broker.ErrStopped) {
 				t.Errorf("on a full disk: %v, want ErrStopped", err)
@@ -246,7 +247,7 @@ func TestClose(t *testing.T) {
 	if got := placed.Load(); got != 5000 {
 		t.Errorf("%d of 5000 were placed when Close returned", got)
 	}
-	if _, err := broker.PublishWait(context.Background(), m, item("/a", 1, 5001, "x")); !errors.Is(err, broker.ErrStopped) {
+	if _, err := brokertest.PublishWait(context.Background(), m, item("/a", 1, 5001, "x")); !errors.Is(err, broker.ErrStopped) {
 		t.Errorf("after Close: %v, want ErrStopped", err)
 	}
 	if err := m.Close(); err != nil {
@@ -326,7 +327,7 @@ func TestTooLarge(t *testing.T) {
 	m := open(t, Config{DataDir: t.TempDir()})
 	defer m.Close()
 	big := item("/a", 1, 1, strings.Repeat("x", stream.MaxItemBytes))
-	if _, err := broker.PublishWait(context.Background(), m, big); !errors.Is(err, broker.ErrTooLarge) {
+	if _, err := brokertest.PublishWait(context.Background(), m, big); !errors.Is(err, broker.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
 	publish(t, m, item("/a", 1, 2, strings.Repeat("x", stream.MaxItemBytes-100)))
@@ -336,7 +337,7 @@ func TestRefusedByALimit(t *testing.T) {
 	m := open(t, Config{DataDir: t.TempDir(), Limits: stream.Limits{Subjects: 16}})
 	defer m.Close()
 	for n := range 20 {
-		_, err := broker.PublishWait(context.Background(), m, item(fmt.Sprintf("/%d", n), 1, uint64(n+1), "x"))
+		_, err := brokertest.PublishWait(context.Background(), m, item(fmt.Sprintf("/%d", n), 1, uint64(n+1), "x"))
 		if refused := errors.Is(err, broker.ErrRefused); refused != (n >= 16) {
 			t.Errorf("subject %d of 16: %v", n+1, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -29,7 +29,7 @@ func item(subject string, publisher, number uint64, payload string) stream.Item 
 
 func publish(t testing.TB, m *Member, it stream.Item) stream.Place {
 	t.Helper()
-	p, err := broker.PublishWait(context.Background(), m, it)
+	p, err := brokertest.PublishWait(context.Background(), m, it)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 // Package brokertest has what tests of the doors need: a Publisher without a
-// disk. Nothing that serves uses it.
+// disk, and waiting for one. Nothing that serves uses it.
 package brokertest
 
 import (
@@ -62,7 +62,7 @@ func (l *Local) Publish(it stream.Item, done func(stream.Place, error)) {
 	}
 	l.mu.Unlock()
 	if closed {
-		done(stream.Place{}, broker.ErrStopped)
+		go done(stream.Place{}, broker.ErrStopped) // there is nobody left who could call it
 		return
 	}
 	select {
