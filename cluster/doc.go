@@ -6,7 +6,8 @@
 //
 // Open starts three goroutines, and Close waits for them:
 //
-//	loop   owns the engine and calls it; nothing in it waits for a disk
+//	loop   owns the engine and calls it; it waits for the disk only to read entries
+//	       that are no longer in memory, since a sync holds the lock of the log
 //	disk   changes the log: one write and one sync at a time
 //	house  writes snapshots
 //

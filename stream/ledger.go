@@ -133,9 +133,6 @@ func (l *Ledger) Time() int64        { return l.time }
 func (l *Ledger) Head() Index { return l.cache.head }
 func (l *Ledger) Tail() Index { return l.cache.tail }
 
-// CacheBytes gives what counts against Limits.CacheBytes.
-func (l *Ledger) CacheBytes() int64 { return l.cache.bytes }
-
 // Floor gives the number of the newest entry up to which the cache holds
 // nothing. A snapshot taken at entry n, with the log behind n, rebuilds the
 // ledger and its cache when n <= Floor.

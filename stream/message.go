@@ -24,9 +24,8 @@ func (f Flags) QoS() byte { return byte(f>>1) & 3 }
 type Publication struct {
 	Subject Subject
 	Payload []byte
-	// Props is what the door that took the publication in wants to find when it
-	// hands the message out, in that door's own encoding; the core does not
-	// read it. Bridge keeps the MQTT 5 properties here.
+	// Props is what the publication says of itself beside its payload, as
+	// AppendProps encodes it for every door; the core does not read it.
 	Props []byte
 	// Expiry is the message's life in seconds from Message.Time; 0 is for ever.
 	Expiry uint32

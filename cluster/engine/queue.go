@@ -150,9 +150,3 @@ func (q *Queue) Bytes() int64 { return q.bytes }
 
 // Empty reports whether there is nothing to take and nothing to tell.
 func (q *Queue) Empty() bool { return q.open == nil && len(q.full) == 0 && len(q.refused) == 0 }
-
-// Items gives the number of publications in b.
-func (b *Batch) Items() int { return len(b.Dones) }
-
-// Cost gives what to Release once b is done with.
-func (b *Batch) Cost() int64 { return b.cost }
