@@ -82,6 +82,9 @@ func (b *Bridge) admit(nc net.Conn) (*client, bool) {
 		b.cfg.Log.Warn().Int("limit", b.cfg.MaxConnections).Msg("no room for more mqtt connections, closing new ones")
 	}
 	if b.full = full; full || b.closing {
+		if full {
+			b.meters.turnedAway.Inc()
+		}
 		_ = nc.Close()
 		return nil, false
 	}

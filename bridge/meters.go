@@ -3,6 +3,7 @@ package bridge
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
 )
 
@@ -10,8 +11,10 @@ import (
 type meters struct {
 	deliveries prometheus.Counter
 	sessions   prometheus.Gauge
+	turnedAway prometheus.Counter
 
-	publishOK, publishRefused, publishDenied, publishRetry, publishStopped prometheus.Counter
+	published [broker.Results]prometheus.Counter
+	denied    prometheus.Counter
 
 	pubackPackets, pubrecPackets, pubcompPackets prometheus.Counter
 	pubackBytes, pubrecBytes, pubcompBytes       prometheus.Counter
@@ -20,31 +23,32 @@ type meters struct {
 
 	droppedSlow     prometheus.Counter // no room, and QoS 0 or a full group
 	droppedTooLarge prometheus.Counter // above the client's Maximum Packet Size
-	droppedTrimmed  prometheus.Counter // the cache no longer held it
-	droppedWill     prometheus.Counter // a will that could not be published
+	droppedTrimmed  prometheus.Counter
+	droppedWill     prometheus.Counter
 }
 
 func newMeters(s *metrics.Set) meters {
 	const p = metrics.MQTT
-	return meters{
+	m := meters{
 		deliveries:        s.Deliveries.WithLabelValues(p),
 		sessions:          s.Sessions.WithLabelValues(p),
-		publishOK:         s.Publishes.WithLabelValues(p, "ok"),
-		publishRefused:    s.Publishes.WithLabelValues(p, "refused"),
-		publishDenied:     s.Publishes.WithLabelValues(p, "denied"),
-		publishRetry:      s.Publishes.WithLabelValues(p, "retry"),
-		publishStopped:    s.Publishes.WithLabelValues(p, "stopped"),
+		turnedAway:        s.TurnedAway.WithLabelValues(p),
+		denied:            s.Publishes.WithLabelValues(p, metrics.Denied),
 		pubackPackets:     s.FeedbackPackets.WithLabelValues(p, "PUBACK"),
 		pubrecPackets:     s.FeedbackPackets.WithLabelValues(p, "PUBREC"),
 		pubcompPackets:    s.FeedbackPackets.WithLabelValues(p, "PUBCOMP"),
 		pubackBytes:       s.FeedbackBytes.WithLabelValues(p, "PUBACK"),
 		pubrecBytes:       s.FeedbackBytes.WithLabelValues(p, "PUBREC"),
 		pubcompBytes:      s.FeedbackBytes.WithLabelValues(p, "PUBCOMP"),
-		resumesContinuous: s.Resumes.WithLabelValues(p, "continuous"),
-		resumesReset:      s.Resumes.WithLabelValues(p, "reset"),
-		droppedSlow:       s.Dropped.WithLabelValues(p, "slow"),
-		droppedTooLarge:   s.Dropped.WithLabelValues(p, "too_large"),
-		droppedTrimmed:    s.Dropped.WithLabelValues(p, "trimmed"),
-		droppedWill:       s.Dropped.WithLabelValues(p, "will"),
+		resumesContinuous: s.Resumes.WithLabelValues(p, metrics.Continuous),
+		resumesReset:      s.Resumes.WithLabelValues(p, metrics.Reset),
+		droppedSlow:       s.Dropped.WithLabelValues(p, metrics.Slow),
+		droppedTooLarge:   s.Dropped.WithLabelValues(p, metrics.TooLarge),
+		droppedTrimmed:    s.Dropped.WithLabelValues(p, metrics.Trimmed),
+		droppedWill:       s.Dropped.WithLabelValues(p, metrics.Will),
 	}
+	for r := range broker.Results {
+		m.published[r] = s.Publishes.WithLabelValues(p, r.String())
+	}
+	return m
 }

@@ -55,10 +55,9 @@ func (c *client) publishOnce(id uint16, it stream.Item) error {
 	in.ids[id] = r
 	in.open++
 	in.mu.Unlock()
-	c.b.cfg.Publisher.Publish(it, func(at stream.Place, err error) {
+	c.b.cfg.Publisher.Publish(it, func(_ stream.Place, err error) {
 		c.b.budget.give(size)
-		code, fatal := c.b.outcome(at, err)
-		committed := err == nil && code == 0
+		answer, committed := c.b.answerTo(err), err == nil
 		in.mu.Lock()
 		r.committed = committed
 		if !committed {
@@ -71,7 +70,7 @@ func (c *client) publishOnce(id uint16, it stream.Item) error {
 		in.mu.Unlock()
 		switch {
 		case conn == c.conn:
-			c.settle(slot, 2, code, fatal, err)
+			c.settle(slot, 2, answer, err)
 		case conn != nil: // sent again on a later connection
 			if committed {
 				conn.complete(slot, 0)

@@ -40,10 +40,9 @@ func (c *client) publish(pk *packets.Packet) error {
 	if !ok {
 		return errClosing
 	}
-	c.b.cfg.Publisher.Publish(it, func(at stream.Place, err error) {
+	c.b.cfg.Publisher.Publish(it, func(_ stream.Place, err error) {
 		c.b.budget.give(size)
-		code, fatal := c.b.outcome(at, err)
-		c.settle(slot, qos, code, fatal, err)
+		c.settle(slot, qos, c.b.answerTo(err), err)
 	})
 	return nil
 }
@@ -101,7 +100,7 @@ func (c *client) mayPublish(s stream.Subject) byte {
 // deny refuses a publication that was not published. MQTT 3 has no way to say
 // it but to close (3.1.1, 3.3.5-2): an acknowledgement would be a lie.
 func (c *client) deny(pk *packets.Packet, code byte) error {
-	c.b.meters.publishDenied.Inc()
+	c.b.meters.denied.Inc()
 	qos := pk.FixedHeader.Qos
 	switch {
 	case qos == 0:
@@ -117,46 +116,42 @@ func (c *client) deny(pk *packets.Packet, code byte) error {
 	return nil
 }
 
-// outcome counts how a publication ended and says what its publisher is told: a
-// reason code for its acknowledgement, or the end of the connection, so that the
-// client comes back and sends it again.
-func (b *Bridge) outcome(at stream.Place, err error) (code byte, fatal *packets.Code) {
-	m := &b.meters
-	switch {
-	case err == nil && (at.Outcome == stream.Placed || at.Outcome == stream.Repeated):
-		m.publishOK.Inc()
-		return 0, nil
-	case err == nil || errors.Is(err, broker.ErrRefused):
-		m.publishRefused.Inc()
-		return packets.ErrQuotaExceeded.Code, nil
-	case errors.Is(err, broker.ErrTooLarge):
-		m.publishRefused.Inc()
-		return packets.ErrImplementationSpecificError.Code, nil
-	case errors.Is(err, broker.ErrNoQuorum):
-		m.publishRetry.Inc()
-		return 0, &packets.ErrServerUnavailable
-	case errors.Is(err, broker.ErrBusy):
-		m.publishRetry.Inc()
-		return 0, &packets.ErrServerBusy
-	case errors.Is(err, broker.ErrStopped):
-		m.publishStopped.Inc()
-		return 0, &packets.ErrServerShuttingDown
-	}
-	m.publishRefused.Inc()
-	return packets.ErrUnspecifiedError.Code, nil
+// An answer is what the publisher of a publication is told: a reason code for its
+// acknowledgement, or the end of the connection, so that the client comes back
+// and sends it again.
+type answer struct {
+	code packets.Code
+	end  bool
+}
+
+var answers = [broker.Results]answer{
+	broker.Placed:   {code: packets.CodeSuccess},
+	broker.NoQuorum: {code: packets.ErrServerUnavailable, end: true},
+	broker.Busy:     {code: packets.ErrServerBusy, end: true},
+	broker.TooLarge: {code: packets.ErrImplementationSpecificError},
+	broker.Refused:  {code: packets.ErrQuotaExceeded},
+	broker.Stopped:  {code: packets.ErrServerShuttingDown, end: true},
+	broker.Failed:   {code: packets.ErrUnspecifiedError},
+}
+
+// answerTo counts how a publication ended and gives its answer.
+func (b *Bridge) answerTo(err error) answer {
+	r := broker.ResultOf(err)
+	b.meters.published[r].Inc()
+	return answers[r]
 }
 
 // settle ends the wait of a publication. It is called by the publisher's
 // goroutine.
-func (c *client) settle(slot uint32, qos, code byte, fatal *packets.Code, err error) {
+func (c *client) settle(slot uint32, qos byte, a answer, err error) {
 	switch {
 	case qos == 0:
 		c.complete(slot, 0)
-	case fatal != nil:
-		c.shut(c.disconnectPacket(*fatal), err)
-	case code != 0 && c.version < 5:
+	case a.end:
+		c.shut(c.disconnectPacket(a.code), err)
+	case err != nil && c.version < 5:
 		c.shut(nil, err) // no acknowledgement can say no
 	default:
-		c.complete(slot, code)
+		c.complete(slot, a.code.Code)
 	}
 }

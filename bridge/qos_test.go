@@ -103,6 +103,9 @@ func TestCommitFails(t *testing.T) {
 					p5.closed(c.goodbye)
 				}
 				p4.closed(0)
+				if n := h.metric("nackmq_publishes_total", broker.ResultOf(c.err).String()); n != 2 {
+					t.Errorf("QoS %d: %v counted as %s, want 2", qos, n, broker.ResultOf(c.err))
+				}
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"errors"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -58,10 +57,11 @@ func (l *loop) publishWill(w *will) { l.tryWill(w, 0) }
 
 func (l *loop) tryWill(w *will, tries int) {
 	l.b.cfg.Publisher.Publish(w.item, func(_ stream.Place, err error) {
+		r := broker.ResultOf(err)
+		l.b.meters.published[r].Inc()
 		switch {
-		case err == nil:
-			l.b.meters.publishOK.Inc()
-		case (errors.Is(err, broker.ErrNoQuorum) || errors.Is(err, broker.ErrBusy)) && tries < willTries:
+		case r == broker.Placed:
+		case r.MayRepeat() && tries < willTries:
 			l.in.call(func() {
 				l.wills = append(l.wills, lateWill{w, time.Now().Add(willRetry), tries + 1})
 			})

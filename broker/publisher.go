@@ -17,7 +17,8 @@ type Publisher interface {
 	// such answer keeps a publisher's order.
 	//
 	// The error is or wraps ErrNoQuorum, ErrBusy (try again later, both),
-	// ErrTooLarge, ErrRefused or ErrStopped.
+	// ErrTooLarge, ErrRefused or ErrStopped: see ResultOf. It is nil when the
+	// place's Outcome is Placed or Repeated, and only then.
 	Publish(it stream.Item, done func(stream.Place, error))
 }
 

@@ -19,8 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
 	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/nackproto/session"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -160,6 +162,59 @@ func TestSubscribersSendNothing(t *testing.T) {
 		t.Errorf("the server counted %v packets of feedback, want none", got)
 	}
 }
+
+// What is counted is what the bridge counts by the same names.
+func TestCountsOfADoor(t *testing.T) {
+	set := metrics.New(prometheus.NewRegistry())
+	_, l, addr := serveLocal(t, ServerConfig{Metrics: set, MaxConnections: 2, Authorizer: onlyPublic{}})
+	sessions := func() float64 { return testutil.ToFloat64(set.Sessions.WithLabelValues(metrics.Native)) }
+	published := func(result string) float64 {
+		return testutil.ToFloat64(set.Publishes.WithLabelValues(metrics.Native, result))
+	}
+	silent, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	pub := dialPeer(t, addr, 1)
+	if n := sessions(); n != 1 {
+		t.Errorf("%v sessions, want 1: the other has not said HELLO", n)
+	}
+	third, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	(&peer{t: t, nc: third}).next()
+	if n := testutil.ToFloat64(set.TurnedAway.WithLabelValues(metrics.Native)); n != 1 {
+		t.Errorf("%v connections turned away, want 1", n)
+	}
+	answer := func(want nackproto.PublishCode) {
+		t.Helper()
+		if c, ok := pub.next().(*nackproto.Confirm); !ok || c.Runs[0].Code != want {
+			t.Fatalf("got %v, want CONFIRM %v", c, want)
+		}
+	}
+	pub.send(&nackproto.Publish{Number: 1, Name: "/public", Payload: []byte("x")})
+	answer(nackproto.Placed)
+	pub.send(&nackproto.Publish{Number: 2, Name: "/secret", Payload: []byte("x")})
+	answer(nackproto.Denied)
+	l.Close()
+	pub.send(&nackproto.Publish{Number: 3, Name: "/public", Payload: []byte("x")})
+	answer(nackproto.Unknown)
+	for _, result := range []string{broker.Placed.String(), metrics.Denied, broker.Stopped.String()} {
+		eventually(t, func() bool { return published(result) == 1 })
+	}
+	pub.nc.Close()
+	eventually(t, func() bool { return sessions() == 0 })
+}
+
+// onlyPublic lets everybody in, who may publish to /public.
+type onlyPublic struct{}
+
+func (onlyPublic) Connect(*nackproto.Hello) (session.Rights, bool) { return onlyPublic{}, true }
+func (onlyPublic) MaySubscribe(stream.Filter) bool                 { return true }
+func (onlyPublic) MayPublish(s stream.Subject) bool                { return s == "/public" }
 
 func eventually(t testing.TB, ok func() bool) {
 	t.Helper()

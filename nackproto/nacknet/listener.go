@@ -110,7 +110,7 @@ var busy = (&nackproto.Close{Code: nackproto.CloseBusy, Retry: 5 * time.Second, 
 // turnAway tells a client that there is no room, if the socket takes it at once.
 func (s *Server) turnAway(nc net.Conn) {
 	s.live.Add(-1)
-	s.stats.drop("busy")
+	s.stats.turnAway()
 	nc.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, ok := nc.(*net.TCPConn); ok {
 		nc.Write(busy)

@@ -25,6 +25,7 @@ type loop struct {
 
 	conns  []*conn // by slot
 	live   int     // connections that are not gone
+	met    int     // sessions that were greeted, as last counted
 	start  time.Time
 	epoch  int64 // Unix milliseconds of start
 	ticked int64
@@ -102,6 +103,10 @@ func (l *loop) step() (more bool) {
 		l.server.stats.add(l.core.Counts())
 		more = true
 	}
+	if met := l.core.Greeted(); met != l.met {
+		l.server.stats.session(met - l.met)
+		l.met = met
+	}
 	return more
 }
 
@@ -139,7 +144,6 @@ func (l *loop) handle(e *event, now int64) {
 // open makes a connection a session.
 func (l *loop) open(c *conn, now int64) {
 	l.live++
-	l.server.stats.sessions(1)
 	c.id = l.core.Open(now)
 	slot := c.id.Slot()
 	for slot >= len(l.conns) {
@@ -160,7 +164,6 @@ func (l *loop) gone(c *conn) {
 	c.close()
 	l.live--
 	l.server.live.Add(-1)
-	l.server.stats.sessions(-1)
 }
 
 // leave takes a connection out of the table: its session is over.
@@ -252,15 +255,17 @@ func (d *driver) Publish(id session.ID, tag uint64, it stream.Item) {
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.refusals > 0 {
-		d.inbox.post(event{kind: evPlaced, id: id, tag: tag, code: nackproto.Busy})
+		d.server.stats.publish(broker.Busy)
+		d.inbox.post(event{kind: evPlaced, id: id, tag: tag, code: codes[broker.Busy]})
 		return
 	}
 	// done is called by another goroutine, which waits for order: so the publisher
 	// has either refused this item, too, or c.refusals tells.
 	d.server.cf.Publisher.Publish(it, func(at stream.Place, err error) {
-		pos, code := codeOf(at, err)
-		e := event{kind: evPlaced, id: id, tag: tag, at: pos, code: code}
-		if code.MayRepeat() {
+		r := broker.ResultOf(err)
+		d.server.stats.publish(r)
+		e := event{kind: evPlaced, id: id, tag: tag, at: at.Position, code: codes[r]}
+		if e.code.MayRepeat() {
 			e.conn = c
 			c.refusal(1)
 		}

@@ -25,7 +25,7 @@ func (p *heldPublisher) Publish(it stream.Item, done func(stream.Place, error)) 
 func TestNothingOvertakesARefusal(t *testing.T) {
 	var held heldPublisher
 	b := broker.New(stream.NewLedger(1))
-	l := &loop{server: &Server{cf: ServerConfig{Publisher: &held}}}
+	l := &loop{server: &Server{stats: newCounters(nil), cf: ServerConfig{Publisher: &held}}}
 	l.core = session.New(session.Config{Driver: (*driver)(l), Source: b}, 0)
 	c := &conn{id: l.core.Open(0)}
 	l.conns = make([]*conn, c.id.Slot()+1)

@@ -178,19 +178,13 @@ func (s *Server) unclaim(l *loop, id session.ID, p stream.PublisherID) {
 	}
 }
 
-// codeOf maps what a publisher answers to what the wire says.
-func codeOf(at stream.Place, err error) (stream.Position, nackproto.PublishCode) {
-	switch {
-	case err == nil && (at.Outcome == stream.Placed || at.Outcome == stream.Repeated):
-		return at.Position, nackproto.Placed
-	case err == nil, errors.Is(err, broker.ErrRefused):
-		return stream.Position{}, nackproto.Quota
-	case errors.Is(err, broker.ErrNoQuorum):
-		return stream.Position{}, nackproto.NoQuorum
-	case errors.Is(err, broker.ErrBusy):
-		return stream.Position{}, nackproto.Busy
-	case errors.Is(err, broker.ErrTooLarge):
-		return stream.Position{}, nackproto.TooLarge
-	}
-	return stream.Position{}, nackproto.Unknown
+// codes are what the wire says of what a publisher answers.
+var codes = [broker.Results]nackproto.PublishCode{
+	broker.Placed:   nackproto.Placed,
+	broker.NoQuorum: nackproto.NoQuorum,
+	broker.Busy:     nackproto.Busy,
+	broker.TooLarge: nackproto.TooLarge,
+	broker.Refused:  nackproto.Quota,
+	broker.Stopped:  nackproto.Unknown,
+	broker.Failed:   nackproto.Unknown,
 }

@@ -1,10 +1,9 @@
 package nacknet
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/nackproto/session"
@@ -12,46 +11,52 @@ import (
 
 // counters are the metrics of the native door, their labels resolved once.
 type counters struct {
-	set         *metrics.Set
-	nacks       prometheus.Counter
-	nackBytes   prometheus.Counter
-	deliveries  prometheus.Counter
-	continuous  prometheus.Counter
-	reset       prometheus.Counter
-	lost        prometheus.Counter
-	published   [16]prometheus.Counter
-	connections prometheus.Gauge
+	set        *metrics.Set // nil: nothing is counted
+	nacks      prometheus.Counter
+	nackBytes  prometheus.Counter
+	deliveries prometheus.Counter
+	continuous prometheus.Counter
+	reset      prometheus.Counter
+	lost       prometheus.Counter
+	published  [broker.Results]prometheus.Counter
+	sessions   prometheus.Gauge
+	turnedAway prometheus.Counter
+
+	denied, badSubject, badProps prometheus.Counter // publishes that the core refused
 }
 
 func newCounters(set *metrics.Set) *counters {
 	if set == nil {
 		return &counters{}
 	}
+	const p = metrics.Native
 	c := &counters{
-		set:         set,
-		nacks:       set.FeedbackPackets.WithLabelValues(metrics.Native, "NACK"),
-		nackBytes:   set.FeedbackBytes.WithLabelValues(metrics.Native, "NACK"),
-		deliveries:  set.Deliveries.WithLabelValues(metrics.Native),
-		continuous:  set.Resumes.WithLabelValues(metrics.Native, "continuous"),
-		reset:       set.Resumes.WithLabelValues(metrics.Native, "reset"),
-		lost:        set.Dropped.WithLabelValues(metrics.Native, "trimmed"),
-		connections: set.Sessions.WithLabelValues(metrics.Native),
+		set:        set,
+		nacks:      set.FeedbackPackets.WithLabelValues(p, "NACK"),
+		nackBytes:  set.FeedbackBytes.WithLabelValues(p, "NACK"),
+		deliveries: set.Deliveries.WithLabelValues(p),
+		continuous: set.Resumes.WithLabelValues(p, metrics.Continuous),
+		reset:      set.Resumes.WithLabelValues(p, metrics.Reset),
+		lost:       set.Dropped.WithLabelValues(p, metrics.Trimmed),
+		sessions:   set.Sessions.WithLabelValues(p),
+		turnedAway: set.TurnedAway.WithLabelValues(p),
+		denied:     set.Publishes.WithLabelValues(p, metrics.Denied),
+		badSubject: set.Publishes.WithLabelValues(p, metrics.BadSubject),
+		badProps:   set.Publishes.WithLabelValues(p, metrics.BadProps),
 	}
-	for _, code := range []nackproto.PublishCode{
-		nackproto.Placed, nackproto.NoQuorum, nackproto.Busy, nackproto.Unknown,
-		nackproto.Denied, nackproto.TooLarge, nackproto.Quota, nackproto.BadSubject, nackproto.BadProps,
-	} {
-		c.published[session.CodeIndex(code)] = set.Publishes.WithLabelValues(metrics.Native, strings.ToLower(code.String()))
+	for r := range broker.Results {
+		c.published[r] = set.Publishes.WithLabelValues(p, r.String())
 	}
 	return c
 }
 
+// add counts what a core counted.
 func (c *counters) add(n session.Counts) {
 	if c.set == nil {
 		return
 	}
 	add := func(x prometheus.Counter, n uint64) {
-		if n > 0 && x != nil {
+		if n > 0 {
 			x.Add(float64(n))
 		}
 	}
@@ -61,19 +66,29 @@ func (c *counters) add(n session.Counts) {
 	add(c.continuous, n.Continuous)
 	add(c.reset, n.Resets)
 	add(c.lost, n.Lost)
-	for i, x := range c.published {
-		add(x, n.Published[i])
+	// The others are answers to what was published: publish counts it.
+	add(c.denied, n.Published[session.CodeIndex(nackproto.Denied)])
+	add(c.badSubject, n.Published[session.CodeIndex(nackproto.BadSubject)])
+	add(c.badProps, n.Published[session.CodeIndex(nackproto.BadProps)])
+}
+
+// publish counts how a publication ended.
+func (c *counters) publish(r broker.Result) {
+	if c.set != nil {
+		c.published[r].Inc()
 	}
 }
 
-func (c *counters) sessions(n float64) {
-	if c.set != nil {
-		c.connections.Add(n)
+// session counts n sessions more.
+func (c *counters) session(n int) {
+	if c.set != nil && n != 0 {
+		c.sessions.Add(float64(n))
 	}
 }
 
-func (c *counters) drop(reason string) {
+// turnAway counts a connection for which there was no room.
+func (c *counters) turnAway() {
 	if c.set != nil {
-		c.set.Dropped.WithLabelValues(metrics.Native, reason).Inc()
+		c.turnedAway.Inc()
 	}
 }

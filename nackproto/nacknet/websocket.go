@@ -17,7 +17,7 @@ func (s *Server) WebSocket() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.live.Add(1) > int64(s.cf.MaxConnections) {
 			s.live.Add(-1)
-			s.stats.drop("busy")
+			s.stats.turnAway()
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "too many connections", http.StatusServiceUnavailable)
 			return

@@ -111,6 +111,7 @@ type Core struct {
 
 	queue     ring
 	owing     []uint32     // slots with confirmations to send
+	met       int          // sessions that were greeted
 	partial   int          // bytes of frames that did not come whole, over all sessions
 	waiting   int          // bytes of unconfirmed publishes, over all sessions
 	held      []ID         // sessions paused because of waiting
@@ -161,8 +162,10 @@ func New(cf Config, now int64) *Core {
 // stands at the source's head. The loop's reader starts there.
 func (c *Core) Head() stream.Index { return c.head }
 
-// Sessions gives the number of sessions.
+// Sessions gives the number of sessions, Greeted that of those whose HELLO was
+// accepted.
 func (c *Core) Sessions() int { return c.slab.live }
+func (c *Core) Greeted() int  { return c.met }
 
 // Counts gives what was counted since the last call.
 func (c *Core) Counts() Counts {
@@ -197,6 +200,9 @@ func (c *Core) Closed(id ID) {
 // forget frees everything that a session has.
 func (c *Core) forget(slot uint32) {
 	r := c.slab.at(slot)
+	if r.flags&greeted != 0 {
+		c.met--
+	}
 	if r.flags&hasCold != 0 {
 		cd := c.cold[slot]
 		c.partial -= len(cd.in)

@@ -159,6 +159,7 @@ func (c *Core) hello(slot uint32, h *nackproto.Hello) {
 		}
 	}
 	r.flags |= greeted
+	c.met++
 	r.beat = c.now
 	c.slab.due[slot] = 0
 	c.wake(slot, c.now+inTicks(c.limits.Heartbeat))
