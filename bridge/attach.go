@@ -43,11 +43,10 @@ func (l *loop) attach(c *client, clean bool, connack func(present bool) []byte) 
 	}
 	if present {
 		s.out.rewind()
-		if s.cursor < l.b.cfg.Broker.Tail() {
-			l.lose(s, s.cursor+1, l.b.cfg.Broker.Tail())
-			s.cursor = l.b.cfg.Broker.Tail()
-		} else {
-			l.b.meters.resumesContinuous.Inc()
+		s.resuming = true
+		if tail := l.b.cfg.Broker.Tail(); s.cursor < tail {
+			l.lose(s, s.cursor+1, tail)
+			s.cursor = tail
 		}
 	}
 	s.late, s.ready = true, false
@@ -69,6 +68,7 @@ func (l *loop) detach(c *client) {
 		s.cursor = l.cursor
 	}
 	s.late, s.ready, s.client = true, false, nil
+	l.resumed(s, l.b.meters.resumesContinuous)
 	l.b.meters.sessions.Dec()
 
 	if w := c.will; w != nil {

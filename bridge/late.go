@@ -98,6 +98,7 @@ func (l *loop) prepare(s *session) bool {
 	}
 	if s.cursor >= max(l.cursor, s.online) && len(s.jobs) == 0 {
 		s.late, s.ready = false, false
+		l.resumed(s, l.b.meters.resumesContinuous)
 		for _, g := range s.groups {
 			l.serveWaiting(g)
 		}

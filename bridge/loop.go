@@ -31,10 +31,11 @@ type loop struct {
 	ready     []*session   // late and ready, each once
 	sweep     stream.Index // where the sweep over the late sessions' cursors is
 	sweeping  bool
-	stretch   int       // messages that the next read for late sessions takes
-	dirty     []*client // to be flushed at the end of the turn
-	unflushed int       // bytes appended for them
-	now       int64     // of the turn, Unix milliseconds
+	stretch   int               // messages that the next read for late sessions takes
+	dirty     []*client         // to be flushed at the end of the turn
+	unflushed int               // bytes appended for them
+	lossy     map[*session]loss // what they lost in this turn
+	now       int64             // of the turn, Unix milliseconds
 
 	msg     message
 	alone   frame // a frame that only one receiver gets
@@ -125,6 +126,7 @@ func (l *loop) turn() (more bool) {
 	more = l.catchUp() || more
 	l.runDue(now)
 	l.flush()
+	l.tellLosses()
 	return more
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -38,13 +40,46 @@ func (l *losses) add(r span) {
 }
 
 // lose notes that the session will not get the messages from index first to
-// last, which the cache no longer holds.
+// last, which the cache no longer holds. The log is told at the end of the turn.
 func (l *loop) lose(s *session, first, last stream.Index) {
-	l.b.meters.droppedTrimmed.Add(float64(last - first + 1))
-	l.b.meters.resumesReset.Inc()
+	n := uint64(last - first + 1)
+	l.b.meters.droppedTrimmed.Add(float64(n))
 	if s.client != nil && s.client.version == 5 {
 		s.lost.add(span{first, last})
 	}
-	l.b.cfg.Log.Warn().Str("client", s.id).Uint64("first", uint64(first)).Uint64("last", uint64(last)).
-		Msg("session lost messages that the cache no longer holds")
+	if l.lossy == nil {
+		l.lossy = map[*session]loss{}
+	}
+	o, known := l.lossy[s]
+	if !known {
+		o.first = first
+	}
+	l.lossy[s] = loss{span{min(o.first, first), max(o.last, last)}, o.messages + n}
+	l.resumed(s, l.b.meters.resumesReset)
+}
+
+// A loss is what a session lost in one turn, for the log.
+type loss struct {
+	span            // from the first to the last of them
+	messages uint64 // which may be fewer
+}
+
+// tellLosses writes one line for each session that lost something in this turn.
+func (l *loop) tellLosses() {
+	for s, o := range l.lossy {
+		l.b.cfg.Log.Warn().Str("client", s.id).Uint64("messages", o.messages).Uint64("first", uint64(o.first)).
+			Uint64("last", uint64(o.last)).Msg("session lost messages that the cache no longer holds")
+	}
+	l.lossy = nil
+}
+
+// resumed ends a resume of the session, if there is one, with an outcome. A
+// resume begins when a kept session gets a connection. It ends with the first
+// loss, or when the session has caught up or its connection is gone before that:
+// then it was continuous.
+func (l *loop) resumed(s *session, outcome prometheus.Counter) {
+	if s.resuming {
+		s.resuming = false
+		outcome.Inc()
+	}
 }

@@ -2,9 +2,12 @@ package bridge
 
 import (
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/rs/zerolog"
 
 	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/stream"
@@ -74,6 +77,80 @@ func TestEveryLossIsTold(t *testing.T) {
 	if m = s.message("t", "last"); len(m.Properties.User) > 0 {
 		t.Errorf("told twice: %v", m.Properties.User)
 	}
+}
+
+// A resume has one outcome, and one line in the log, however many messages of its
+// window and behind its cursor were lost.
+func TestResumeIsCountedOnce(t *testing.T) {
+	log := brokertest.NewLocal(t, stream.Limits{CacheMessages: 100})
+	var lines lockedBuffer
+	h := newHouseOver(t, log, func(c *Config) { c.Log = zerolog.New(&lines) })
+	resumes := func(reset, continuous float64) {
+		t.Helper()
+		eventually(t, "every resume is counted", func() bool {
+			return h.metric("nackmq_resumes_total", "reset")+h.metric("nackmq_resumes_total", "continuous") >= reset+continuous
+		})
+		if r, c := h.metric("nackmq_resumes_total", "reset"), h.metric("nackmq_resumes_total", "continuous"); r != reset || c != continuous {
+			t.Errorf("%v reset and %v continuous resumes, want %v and %v", r, c, reset, continuous)
+		}
+	}
+	s := h.connect(5, "s", keep)
+	s.subscribe(1, sub("t", 1))
+	for i := range 50 {
+		h.publish("t", fmt.Sprint(i), q1)
+		s.message("t", fmt.Sprint(i))
+	}
+	s.goodbye()
+	for range 200 {
+		h.publish("other", "x", q1)
+	}
+	tail := float64(log.Broker.Tail())
+	s = h.connect(5, "s", keep)
+	h.publish("t", "next", q1)
+	next := s.message("t", "next")
+	resumes(1, 0)
+	if n := h.metric("nackmq_dropped_total", "trimmed"); n != tail {
+		t.Errorf("%v dropped, want %v: the window and what lies behind the cursor", n, tail)
+	}
+	if n := strings.Count(lines.String(), "session lost messages"); n != 1 {
+		t.Errorf("%d lines say what was lost, want 1:\n%s", n, lines.String())
+	}
+	s.send(ackOf(packets.Puback, next.PacketID))
+	s.goodbye()
+
+	h.connect(5, "s", keep).goodbye() // whether it caught up or not
+	resumes(1, 1)
+
+	s = h.connect(5, "slow", keep, func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = 1 })
+	s.subscribe(1, sub("t", 1))
+	h.publish("t", "first", q1)
+	m := s.message("t", "first")
+	for range 300 {
+		h.publish("t", "x", q1)
+	}
+	s.send(ackOf(packets.Puback, m.PacketID))
+	if m = s.message("t", "x"); len(m.Properties.User) == 0 {
+		t.Error("what a slow session lost is not told")
+	}
+	resumes(1, 1) // it lost something, and resumed nothing
+}
+
+// A lockedBuffer takes the log's lines from the loop's goroutine.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // A client that comes back with a smaller maximum packet size is not sent again

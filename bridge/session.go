@@ -24,14 +24,15 @@ type session struct {
 	subs   map[string]*subscription // by name
 	groups []*group                 // of the shared ones among them, while connected
 
-	late   bool
-	ready  bool
-	listed bool         // in the loop's list of those that are ready
-	cursor stream.Index // while late
-	online stream.Index // the log's head when it connected: what is older and of QoS 0 is not replayed
-	jobs   []*retainedJob
-	out    window
-	lost   losses // what is to be told to an MQTT 5 client: see lostKey
+	late     bool
+	ready    bool
+	listed   bool         // in the loop's list of those that are ready
+	resuming bool         // the outcome of its resume is not known yet
+	cursor   stream.Index // while late
+	online   stream.Index // the log's head when it connected: what is older and of QoS 0 is not replayed
+	jobs     []*retainedJob
+	out      window
+	lost     losses // what is to be told to an MQTT 5 client: see lostKey
 
 	expiry uint32 // seconds that it outlives its connection
 	ends   time.Time
