@@ -102,20 +102,21 @@ func (allowAll) Subscribe(Identity, stream.Filter) bool { return true }
 
 // A Bridge serves MQTT clients. Its methods may be called from any goroutine.
 type Bridge struct {
-	cfg    Config
-	meters meters
-	loop   *loop
-	acker  *acker
-	budget *budget
-	wg     sync.WaitGroup // of connections and accept loops
+	cfg     Config
+	meters  meters
+	loop    *loop
+	acker   *acker
+	budget  *budget
+	wg      sync.WaitGroup  // of connections and accept loops
+	serving context.Context // ends when Drain begins
+	stop    context.CancelFunc
 
-	mu        sync.Mutex
-	closing   bool // Drain has begun
-	closed    bool // Close has begun
-	full      bool // the last connection was turned away
-	listeners map[net.Listener]bool
-	clients   map[*client]bool
-	byID      map[string]*client // the connection that has a client id
+	mu      sync.Mutex
+	closing bool // Drain has begun
+	closed  bool // Close has begun
+	full    bool // the last connection was turned away
+	clients map[*client]bool
+	byID    map[string]*client // the connection that has a client id
 }
 
 // New starts a Bridge, which serves nobody until Serve or WebSocket is used.
@@ -125,14 +126,14 @@ func New(cfg Config) (*Bridge, error) {
 	}
 	cfg.setDefaults()
 	b := &Bridge{
-		cfg:       cfg,
-		meters:    newMeters(cfg.Metrics),
-		acker:     newAcker(),
-		budget:    newBudget(cfg.Uncommitted),
-		listeners: map[net.Listener]bool{},
-		clients:   map[*client]bool{},
-		byID:      map[string]*client{},
+		cfg:     cfg,
+		meters:  newMeters(cfg.Metrics),
+		acker:   newAcker(),
+		budget:  newBudget(cfg.Uncommitted),
+		clients: map[*client]bool{},
+		byID:    map[string]*client{},
 	}
+	b.serving, b.stop = context.WithCancel(context.Background())
 	b.loop = newLoop(b)
 	return b, nil
 }
@@ -140,8 +141,9 @@ func New(cfg Config) (*Bridge, error) {
 // Drain takes no more connections, tells the clients that the server is shutting
 // down, and waits until they are gone or ctx ends. Close comes after it.
 func (b *Bridge) Drain(ctx context.Context) error {
-	b.stopListening()
 	b.mu.Lock()
+	b.closing = true
+	b.stop()
 	for c := range b.clients {
 		c.shut(c.disconnectPacket(packets.ErrServerShuttingDown), nil)
 	}
@@ -171,15 +173,6 @@ func (b *Bridge) Close() error {
 	b.loop.close()
 	b.acker.close()
 	return nil
-}
-
-func (b *Bridge) stopListening() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closing = true
-	for ln := range b.listeners {
-		_ = ln.Close()
-	}
 }
 
 // WebSocket gives the handler for MQTT over WebSocket, to be mounted at /mqtt.

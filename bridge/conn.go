@@ -6,8 +6,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/nackmq/nackmq/internal/socket"
 )
 
 // errSlow is why a connection was closed whose peer sends and never reads.
@@ -24,15 +25,15 @@ const (
 // appended to a buffer, and flush gives the kernel what it takes at once. What
 // it does not take is written by a goroutine that lives as long as that burst.
 //
-// On plain TCP flush is one write(2). TLS and WebSocket cannot write without
+// On plain TCP flush is one send(2). TLS and WebSocket cannot write without
 // waiting, so there every flush is a burst.
 type conn struct {
 	nc     net.Conn
-	raw    syscall.RawConn // nil: TLS, WebSocket
-	limit  int             // bytes that deliveries may fill
-	stuck  time.Duration   // a peer that takes nothing for so long is cut off
-	acker  *acker          // flushes for those who complete acknowledgements
-	onRoom func()          // called, also under mu, when there is room and wantRoom was set; does not block
+	fd     int           // where writes are tried, unless dead; -1: TLS, WebSocket
+	limit  int           // bytes that deliveries may fill
+	stuck  time.Duration // a peer that takes nothing for so long is cut off
+	acker  *acker        // flushes for those who complete acknowledgements
+	onRoom func()        // called, also under mu, when there is room and wantRoom was set; does not block
 
 	wg    sync.WaitGroup // the burst's goroutine
 	ended atomic.Bool    // closing, for those who wait without mu
@@ -45,7 +46,7 @@ type conn struct {
 	wantRoom bool   // the loop waits for room
 	dirty    bool   // in the acker's list
 	closing  bool   // nothing may be appended any more
-	dead     bool   // writing failed
+	dead     bool   // writing failed, or the socket is closed
 	kicked   bool   // the reader was woken for good
 	err      error  // why it is closing, for the log; nil: an orderly end
 	acks     ackQueue
@@ -55,13 +56,8 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, limit int, stuck time.Duration, a *acker) *conn {
-	c := &conn{nc: nc, limit: limit, stuck: stuck, acker: a}
+	c := &conn{nc: nc, fd: socket.FD(nc), limit: limit, stuck: stuck, acker: a}
 	c.acks.room.L = &c.mu
-	if sc, ok := nc.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil && canTryWrite {
-			c.raw = raw
-		}
-	}
 	return c
 }
 
@@ -139,8 +135,8 @@ func (c *conn) flushLocked() {
 	if c.burst || c.dead || len(c.buf) == 0 {
 		return
 	}
-	if c.raw != nil {
-		n, err := tryWrite(c.raw, c.buf)
+	if c.fd >= 0 {
+		n, err := socket.TryWrite(c.fd, c.buf)
 		if err != nil {
 			c.deadLocked(err)
 			return
@@ -172,9 +168,6 @@ func (c *conn) drain() {
 			c.release()
 			if c.closing {
 				c.kickLocked()
-			} else {
-				// A deadline that passes later would fail the next tryWrite.
-				_ = c.nc.SetWriteDeadline(time.Time{})
 			}
 			call := c.wantRoom
 			c.wantRoom = false
@@ -305,6 +298,9 @@ func (c *conn) finish() {
 			left -= n
 		}
 	}
+	c.mu.Lock()
+	c.dead = true // others may still flush, and fd will be another's
+	c.mu.Unlock()
 	_ = c.nc.Close()
 }
 

@@ -2,78 +2,49 @@ package bridge
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"runtime/debug"
-	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/nackmq/nackmq/internal/socket"
 )
 
 // Serve accepts connections from ln until ctx ends, Close is called or ln is
-// closed, and closes ln. A listener made by tls.NewListener serves TLS. An error
-// of Accept that is not the end is waited out: with no file descriptor left the
-// broker must still serve those who are connected.
+// closed, and closes ln. A listener made by tls.NewListener serves TLS.
 func (b *Bridge) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(b.serving, stop)()
 	b.mu.Lock()
 	if b.closing {
 		b.mu.Unlock()
 		_ = ln.Close()
 		return net.ErrClosed
 	}
-	b.listeners[ln] = true
 	b.wg.Add(1)
 	b.mu.Unlock()
 	defer b.wg.Done()
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer func() {
-		stop()
-		_ = ln.Close()
-		b.mu.Lock()
-		delete(b.listeners, ln)
-		b.mu.Unlock()
-	}()
-	for pause := time.Duration(0); ; {
-		nc, err := ln.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			if pause == 0 {
-				b.cfg.Log.Error().Err(err).Msg("cannot accept mqtt connections, trying again")
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return nil
-			}
-			continue
-		}
-		pause = 0
+	// However it ends, it was asked to.
+	_ = socket.Accept(ctx, ln, b.cfg.Log, func(nc net.Conn) {
 		c, ok := b.admit(nc)
 		if !ok {
-			continue
+			return
 		}
 		go func() {
 			defer b.wg.Done()
 			b.serveConn(c)
 		}()
-	}
+	})
+	return nil
 }
 
 // admit takes nc in, or closes it if there are too many or b is closing. The
 // caller owes b.wg a Done for one that was taken in.
 func (b *Bridge) admit(nc net.Conn) (*client, bool) {
-	var raw = nc
-	if tc, ok := nc.(*tls.Conn); ok {
-		raw = tc.NetConn()
-	}
-	if tc, ok := raw.(*net.TCPConn); ok {
-		tune(tc, b.cfg.StuckTimeout)
-	}
+	socket.Tune(nc, b.cfg.StuckTimeout)
 	c := newClient(b, nc)
 	b.mu.Lock()
 	defer b.mu.Unlock()

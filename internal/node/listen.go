@@ -7,8 +7,10 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/nackmq/nackmq/internal/config"
+	"github.com/nackmq/nackmq/internal/socket"
 )
 
 // Addresses are what a node really listens on.
@@ -28,17 +30,14 @@ func listen(ctx context.Context, cfg config.Config) (listeners, error) {
 	var l listeners
 	for _, want := range []struct {
 		flag, addr string
+		keepAlive  time.Duration
 		to         *net.Listener
 	}{
-		{"mqtt", cfg.MQTT, &l.mqtt},
-		{"native", cfg.Native, &l.native},
-		{"http", cfg.HTTP, &l.http},
+		{"mqtt", cfg.MQTT, 0, &l.mqtt}, // a client may switch off MQTT's own
+		{"native", cfg.Native, -1, &l.native},
+		{"http", cfg.HTTP, 0, &l.http},
 	} {
-		// Devices have one path, and what is set on a multipath listener (see
-		// nacknet.Listen) does not reach the connections it accepts.
-		var lc net.ListenConfig
-		lc.SetMultipathTCP(false)
-		ln, err := lc.Listen(ctx, "tcp", want.addr)
+		ln, err := socket.Listen(ctx, want.addr, want.keepAlive)
 		if err != nil {
 			l.close()
 			return listeners{}, listenError(want.flag, want.addr, err)

@@ -42,14 +42,15 @@ var house = map[string]room{
 	"cluster/engine": {pure: true, imports: []string{"stream", "broker", "cluster/wal"}},
 	"cluster/store":  {pure: true, imports: []string{"stream", "cluster/wal", "cluster/snap", "cluster/engine"}},
 	// 2 doors
-	"bridge":            {imports: []string{"stream", "broker", "internal/metrics"}},
-	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics"}},
+	"bridge":            {imports: []string{"stream", "broker", "internal/metrics", "internal/socket"}},
+	"nackproto/nacknet": {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "internal/metrics", "internal/socket"}},
 	"cluster":           {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine", "cluster/store"}},
 	// 3 hall
 	"compare":          {},
 	"internal/metrics": {},
+	"internal/socket":  {},
 	"internal/config":  {imports: []string{"stream"}},
-	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/config"}},
+	"internal/node":    {imports: []string{"stream", "broker", "nackproto", "nackproto/session", "nackproto/nacknet", "bridge", "cluster", "internal/metrics", "internal/socket", "internal/config"}},
 	"internal/sim":     {imports: []string{"stream", "broker", "cluster/wal", "cluster/snap", "cluster/engine", "cluster/store"}},
 	"internal/tidy":    {},
 	"internal/leak":    {},

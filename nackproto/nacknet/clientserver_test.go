@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/nackproto/session"
 	"github.com/nackmq/nackmq/stream"
@@ -83,7 +84,7 @@ func wantMessages(t testing.TB, s *Subscription, want ...string) {
 func TestTransports(t *testing.T) {
 	server, _, addr := serveLocal(t, ServerConfig{})
 	certificate, roots := selfSigned(t)
-	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	ln, err := socket.Listen(t.Context(), "127.0.0.1:0", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func TestDrainMovesClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	ln, err := socket.Listen(t.Context(), "127.0.0.1:0", -1)
 	if err != nil {
 		t.Fatal(err)
 	}

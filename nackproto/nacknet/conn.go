@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto/session"
 	"github.com/nackmq/nackmq/stream"
 )
@@ -40,7 +41,11 @@ type conn struct {
 }
 
 func newConn(l *loop, nc net.Conn, serial uint64) *conn {
-	return &conn{loop: l, serial: serial, nc: nc, fd: tryFD(nc), gate: make(chan struct{}, 1)}
+	c := &conn{loop: l, serial: serial, nc: nc, fd: -1, gate: make(chan struct{}, 1)}
+	if canWait {
+		c.fd = socket.FD(nc) // only the loop closes it, and only the loop writes
+	}
+	return c
 }
 
 func (c *conn) refusal(n int) {
@@ -88,8 +93,8 @@ func (c *conn) read() {
 // write sends b, or begins to. The loop calls it.
 func (c *conn) write(b []byte) int {
 	if c.fd >= 0 {
-		n, again := trySend(c.fd, b)
-		if n < len(b) && again {
+		n, err := socket.TryWrite(c.fd, b)
+		if n < len(b) && err == nil {
 			c.loop.waiter.wait(c.fd, c.id)
 		}
 		// Otherwise the connection is broken and its reader says so.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/nackproto/session"
 	"github.com/nackmq/nackmq/stream"
@@ -51,7 +52,7 @@ func doorCert(t testing.TB) (tls.Certificate, *x509.CertPool) {
 func doors(t testing.TB, s *Server, addr string) map[string]func() net.Conn {
 	t.Helper()
 	cert, pool := doorCert(t)
-	ln, err := Listen(context.Background(), "127.0.0.1:0")
+	ln, err := socket.Listen(context.Background(), "127.0.0.1:0", -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nackmq/nackmq/broker/brokertest"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -47,14 +48,14 @@ func BenchmarkFanout(b *testing.B) {
 		for range benchReceivers {
 			nc := <-conns
 			defer nc.Close()
-			fds = append(fds, tryFD(nc))
+			fds = append(fds, socket.FD(nc))
 		}
 		total := r.settle()
 		b.ResetTimer()
 		start := cpu()
 		for range b.N {
 			for _, fd := range fds {
-				if n, _ := trySend(fd, payload); n < len(payload) {
+				if n, _ := socket.TryWrite(fd, payload); n < len(payload) {
 					b.Fatal("a socket is full")
 				}
 			}

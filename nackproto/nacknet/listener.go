@@ -3,21 +3,12 @@ package nacknet
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
-	"syscall"
 	"time"
 
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto"
 )
-
-// Listen listens on a TCP address with what the server wants of its sockets: see
-// listenControl.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error { return listenControl(raw) }}
-	lc.SetMultipathTCP(false) // what is set on a multipath listener does not reach the connections it accepts
-	return lc.Listen(ctx, "tcp", addr)
-}
 
 // ServeTLS is Serve with TLS on top.
 func (s *Server) ServeTLS(ctx context.Context, l net.Listener, cf *tls.Config) error {
@@ -43,65 +34,28 @@ func (s *Server) ServeTLS(ctx context.Context, l net.Listener, cf *tls.Config) e
 }
 
 // serve takes connections and hands them to take, until ctx ends or the server
-// is closed. An error of Accept that may pass is waited out.
+// is closed.
 func (s *Server) serve(ctx context.Context, l net.Listener, take func(net.Conn)) error {
-	defer l.Close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(s.ctx, func() { stop(ErrServerClosed) })()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
+		l.Close()
 		return ErrServerClosed
 	}
-	s.listeners[l] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	defer s.wg.Done()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, l)
-		s.mu.Unlock()
-	}()
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	if sc, ok := l.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			listenControl(raw) // of use only; a listener that refuses works as well
+	socket.Tune(l, socket.DeadAfter)
+	return socket.Accept(ctx, l, s.cf.Log, func(nc net.Conn) {
+		if s.live.Add(1) > int64(s.cf.MaxConnections) {
+			s.turnAway(nc)
+			return
 		}
-	}
-	pause := time.Duration(0)
-	for {
-		nc, err := l.Accept()
-		if err == nil {
-			pause = 0
-			if s.live.Add(1) > int64(s.cf.MaxConnections) {
-				s.turnAway(nc)
-				continue
-			}
-			take(nc)
-			continue
-		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case s.isClosed():
-			return ErrServerClosed
-		case errors.Is(err, net.ErrClosed):
-			return err
-		}
-		// EMFILE, ENFILE, ENOBUFS, ECONNABORTED: the next one may do.
-		if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause >= 80*time.Millisecond {
-			s.cf.Log.Warn().Err(err).Dur("pause", pause).Msg("cannot accept connections")
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		case <-s.ctx.Done():
-		}
-	}
-}
-
-func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
+		take(nc)
+	})
 }
 
 // busy is the frame for whom there is no room.

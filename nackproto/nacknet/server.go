@@ -51,10 +51,9 @@ type Server struct {
 	once  sync.Once
 	stats *counters
 
-	mu        sync.Mutex
-	closed    bool
-	listeners map[net.Listener]struct{}
-	claims    map[stream.PublisherID]claim
+	mu     sync.Mutex
+	closed bool
+	claims map[stream.PublisherID]claim
 }
 
 // A claim is the session that publishes as some incarnation. serial is its
@@ -77,8 +76,7 @@ func NewServer(cf ServerConfig) (*Server, error) {
 		cf.MaxConnections = maxConnections()
 	}
 	s := &Server{
-		cf: cf, stats: newCounters(cf.Metrics),
-		listeners: map[net.Listener]struct{}{}, claims: map[stream.PublisherID]claim{},
+		cf: cf, stats: newCounters(cf.Metrics), claims: map[stream.PublisherID]claim{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for range cf.Loops {
@@ -136,9 +134,6 @@ func (s *Server) Close() error {
 	s.once.Do(func() {
 		s.mu.Lock()
 		s.closed = true
-		for l := range s.listeners {
-			l.Close()
-		}
 		s.mu.Unlock()
 		s.stop()
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nackmq/nackmq/broker/brokertest"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/stream"
 )
@@ -40,7 +41,7 @@ func serveLimited(t testing.TB, cf ServerConfig, limits stream.Limits) (*Server,
 	if err != nil {
 		t.Fatal(err)
 	}
-	tcp, err := Listen(context.Background(), "127.0.0.1:0")
+	tcp, err := socket.Listen(context.Background(), "127.0.0.1:0", -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -50,7 +51,7 @@ func BenchmarkStuck(b *testing.B) {
 		r.wait(total + int64(sent)*frame*live) // every byte, or this never ends
 		var kernel int64
 		for _, nc := range ln.taken() {
-			kernel += queued(tryFD(nc))
+			kernel += queued(socket.FD(nc))
 		}
 		b.ReportMetric(float64(ours()-before)/stuck, "our-B/stuck")
 		b.ReportMetric(float64(kernel)/stuck, "kernel-B/stuck")

@@ -20,6 +20,9 @@ type waiter struct {
 	done chan struct{}
 }
 
+// canWait says that there are waiters, so that writes may be tried.
+const canWait = true
+
 func newWaiter(l *loop) (*waiter, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err == nil {

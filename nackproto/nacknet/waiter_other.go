@@ -4,6 +4,8 @@ package nacknet
 
 import "github.com/nackmq/nackmq/nackproto/session"
 
+const canWait = false
+
 // A waiter is not needed where writes are not tried.
 type waiter struct{}
 

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package nacknet
+
+func newReadFrom(c *conn) readFrom {
+	return &netReader{nc: c.nc, small: make([]byte, smallRead)}
+}
+
+func maxConnections() int { return 1 << 14 }
