@@ -60,7 +60,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Validate checks the limits.
+// Validate says in one sentence which field is missing or out of its range.
 func (c *Config) Validate() error {
 	switch {
 	case c.Broker == nil || c.Publisher == nil || c.Metrics == nil:
@@ -73,6 +73,12 @@ func (c *Config) Validate() error {
 		return errors.New("bridge: TopicAliasMax must be 1 to 65535")
 	case c.Buffer < 0 || c.Uncommitted < 0:
 		return errors.New("bridge: Buffer and Uncommitted must not be negative")
+	case c.MaxConnections < 0 || c.MaxSessions < 0 || c.MaxSubscriptions < 0:
+		return errors.New("bridge: MaxConnections, MaxSessions and MaxSubscriptions must not be negative")
+	case c.ConnectTimeout < 0 || c.StuckTimeout < 0 || c.SessionExpiry < 0:
+		return errors.New("bridge: ConnectTimeout, StuckTimeout and SessionExpiry must not be negative")
+	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > 65535*time.Second || c.MaxKeepAlive%time.Second != 0:
+		return errors.New("bridge: MaxKeepAlive must be whole seconds, at most 65535")
 	case c.MaxPacket != 0 && c.MaxPacket < 1024 || c.MaxPacket > stream.MaxItemBytes:
 		return errors.New("bridge: MaxPacket must be 1 KiB to 16 MiB")
 	}
