@@ -163,6 +163,16 @@ func (p *peer) want(text string) {
 	}
 }
 
+// placeWait publishes a message and waits for its place.
+func placeWait(t testing.TB, l *brokertest.Local, s stream.Subject, payload []byte) {
+	t.Helper()
+	done := make(chan error, 1)
+	l.Publish(stream.Item{Publication: stream.Publication{Subject: s, Payload: payload}}, func(_ stream.Place, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPublishReachesSubscriber(t *testing.T) {
 	_, _, addr := serveLocal(t, ServerConfig{})
 	sub, pub := dialPeer(t, addr, 0), dialPeer(t, addr, 9)

@@ -19,7 +19,7 @@ import (
 func BenchmarkStuck(b *testing.B) {
 	const stuck, live, size = 1000, 10, 540
 	for range b.N {
-		s, l, ln := serveLimited(b, ServerConfig{}, stream.Limits{CacheBytes: 16 << 20})
+		s, l, ln := serveLimited(b, quiet, stream.Limits{CacheBytes: 16 << 20})
 		addr := ln.Addr().String()
 		payload := make([]byte, size)
 		say := func(n int) {
