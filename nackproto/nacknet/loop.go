@@ -33,6 +33,7 @@ type loop struct {
 	events []event
 }
 
+// newLoop makes a loop, which has to run to be ended.
 func newLoop(s *Server) (*loop, error) {
 	now := time.Now()
 	l := &loop{
@@ -45,8 +46,11 @@ func newLoop(s *Server) (*loop, error) {
 	}, l.epoch)
 	l.reader.Seek(l.core.Head())
 	var err error
-	l.waiter, err = newWaiter(l)
-	return l, err
+	if l.waiter, err = newWaiter(l); err != nil {
+		l.reader.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // now gives Unix milliseconds by a clock that does not jump.

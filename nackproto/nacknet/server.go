@@ -34,6 +34,25 @@ type ServerConfig struct {
 	Metrics        *metrics.Set // nil: nothing is counted
 }
 
+// Validate says in one sentence which field is missing or out of its range.
+func (c *ServerConfig) Validate() error {
+	switch {
+	case c.Broker == nil || c.Publisher == nil:
+		return errors.New("nacknet: Broker and Publisher must be set")
+	case c.Loops < 0 || c.Loops > maxLoops:
+		return fmt.Errorf("nacknet: Loops must be 1 to %d, or 0 for GOMAXPROCS", maxLoops)
+	case c.MaxConnections < 0:
+		return errors.New("nacknet: MaxConnections must not be negative")
+	}
+	if err := c.Limits.Validate(); err != nil {
+		return fmt.Errorf("nacknet: %w", err)
+	}
+	return nil
+}
+
+// maxLoops bounds Loops: each is woken by every commit.
+const maxLoops = 1024
+
 // ErrServerClosed is what Serve gives after Close.
 var ErrServerClosed = errors.New("nacknet: the server is closed")
 
@@ -66,8 +85,8 @@ type claim struct {
 
 // NewServer starts the loops of a server. Close ends them.
 func NewServer(cf ServerConfig) (*Server, error) {
-	if err := cf.Limits.Validate(); err != nil {
-		return nil, fmt.Errorf("nacknet: %w", err)
+	if err := cf.Validate(); err != nil {
+		return nil, err
 	}
 	if cf.Loops == 0 {
 		cf.Loops = runtime.GOMAXPROCS(0)
@@ -86,10 +105,8 @@ func NewServer(cf ServerConfig) (*Server, error) {
 			return nil, err
 		}
 		s.loops = append(s.loops, l)
-	}
-	for _, l := range s.loops {
 		s.wg.Add(1)
-		go l.run()
+		go l.run() // at once: it is what ends l if the next one cannot be made
 	}
 	return s, nil
 }

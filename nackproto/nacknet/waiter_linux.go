@@ -25,15 +25,14 @@ const canWait = true
 
 func newWaiter(l *loop) (*waiter, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("nacknet: cannot wait for sockets: %w", err)
 	}
+	_ = unix.SetNonblock(fd, true) // SyscallConn's Read waits only for such a one
 	w := &waiter{loop: l, fd: fd, file: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{})}
 	raw, err := w.file.SyscallConn()
 	if err != nil {
+		w.file.Close()
 		return nil, fmt.Errorf("nacknet: cannot wait for sockets: %w", err)
 	}
 	go w.run(raw)
