@@ -13,13 +13,8 @@ func (l *loop) offer(t *target, m *message) bool {
 	if t = t.forMessage(&m.Message); t == nil {
 		return true
 	}
-	s := t.session
-	d := delivery{
-		qos:    min(t.qos, m.Flags.QoS()),
-		retain: t.retain && m.Flags&stream.Retain != 0,
-		ids:    t.ids,
-	}
-	if l.send(s, m, d) {
+	d := deliveryOf(&m.Message, t.qos, t.retain, t.ids)
+	if l.send(t.session, m, d) {
 		return true
 	}
 	if d.qos > 0 {
@@ -36,6 +31,21 @@ type delivery struct {
 	ids    []uint32
 	group  *group
 	kept   bool // retained: the window keeps the message itself
+}
+
+// deliveryOf gives the delivery of m to who asked for qos at most, for the retain
+// bit as published if asPublished, and to be told ids.
+func deliveryOf(m *stream.Message, qos byte, asPublished bool, ids []uint32) delivery {
+	return delivery{qos: min(qos, m.Flags.QoS()), retain: asPublished && m.Flags&stream.Retain != 0, ids: ids}
+}
+
+// delivery gives the delivery of m by this subscription alone.
+func (s *subscription) delivery(m *stream.Message) delivery {
+	var ids []uint32
+	if s.id != 0 {
+		ids = []uint32{s.id}
+	}
+	return deliveryOf(m, s.qos, s.retainAsPublished, ids)
 }
 
 // send appends m to the session's connection. It reports false if the window or

@@ -54,10 +54,8 @@ func (l *loop) sendRetained(s *session, j *retainedJob, name stream.Subject) boo
 	if l.msg.reset(m, l.now); l.msg.expired {
 		return true
 	}
-	d := delivery{qos: min(j.sub.qos, m.Flags.QoS()), retain: true, kept: true}
-	if j.sub.id != 0 {
-		d.ids = []uint32{j.sub.id}
-	}
+	d := j.sub.delivery(&m)
+	d.retain, d.kept = true, true
 	return l.send(s, &l.msg, d)
 }
 

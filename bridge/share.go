@@ -77,11 +77,8 @@ func (l *loop) shareNow(g *group, m *message) bool {
 		if sub.session.late {
 			continue
 		}
-		d := delivery{qos: min(sub.qos, m.Flags.QoS()), group: g,
-			retain: sub.retainAsPublished && m.Flags&stream.Retain != 0}
-		if sub.id != 0 {
-			d.ids = []uint32{sub.id}
-		}
+		d := sub.delivery(&m.Message)
+		d.group = g
 		if l.send(sub.session, m, d) {
 			return true
 		}
