@@ -114,7 +114,7 @@ func (l *loop) run() {
 // turn does a bounded piece of work and reports whether there is more.
 func (l *loop) turn() (more bool) {
 	now := time.Now()
-	l.now = max(now.UnixMilli(), l.b.cfg.Broker.Time()) // this clock may have been set back
+	l.now = l.b.cfg.Broker.Now(now.UnixMilli())
 	l.calls, l.woken = l.in.take(l.calls, l.woken)
 	for _, f := range l.calls {
 		f()

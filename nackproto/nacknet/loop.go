@@ -53,7 +53,8 @@ func newLoop(s *Server) (*loop, error) {
 	return l, nil
 }
 
-// now gives Unix milliseconds by a clock that does not jump.
+// now gives milliseconds by a clock that is not set: Unix milliseconds as they
+// were when l was made, and what has passed since.
 func (l *loop) now() int64 { return l.epoch + time.Since(l.start).Milliseconds() }
 
 func (l *loop) run() {
@@ -85,6 +86,7 @@ func (l *loop) run() {
 // step does what there is to do, a share of each kind, and reports whether there
 // is more.
 func (l *loop) step() (more bool) {
+	l.core.SetTime(l.server.cf.Broker.Now(time.Now().UnixMilli()))
 	now := l.now()
 	l.events = l.inbox.take(l.events)
 	for i := range l.events {

@@ -103,6 +103,7 @@ type Core struct {
 
 	origin     int64 // Unix milliseconds of tick 0
 	clock      int64 // the newest now
+	time       int64 // by which messages expire, Unix milliseconds
 	now        ticks
 	scanned    ticks  // when Tick last looked at records
 	scanAt     uint32 // the slot at which it goes on
@@ -146,17 +147,22 @@ type Counts struct {
 // CodeIndex gives the place of a code in Counts.Published.
 func CodeIndex(code nackproto.PublishCode) int { return int(code>>6&1)<<3 | int(code&7) }
 
-// New makes a core. now is Unix milliseconds by a clock that never goes back.
+// New makes a core. now is Unix milliseconds by a clock that never goes back and
+// is never set: it measures how long something takes. SetTime says what time it
+// is.
 func New(cf Config, now int64) *Core {
 	c := &Core{
 		driver: cf.Driver, source: cf.Source, auth: cf.Authorizer, limits: cf.Limits.withDefaults(),
 		node: cf.Node, cluster: cf.Cluster, servers: cf.Servers,
 		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{},
-		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1,
+		origin: now, clock: now, time: now, now: 1, scanned: 1, scanAt: 1,
 	}
 	c.head = c.source.Head()
 	return c
 }
+
+// SetTime sets the time by which messages expire, Unix milliseconds. It may go back.
+func (c *Core) SetTime(unix int64) { c.time = unix }
 
 // Head gives the index up to which Messages has brought the log; a new core
 // stands at the source's head. The loop's reader starts there.

@@ -326,7 +326,7 @@ func (c *Core) snapshot(slot, fi uint32) {
 		f.sub |= announced
 	}
 	m, ok := c.source.Last(s.name)
-	if ok && m.Position.Epoch == s.epoch && m.Position.Seq <= s.last && !m.ExpiredAt(c.clock) {
+	if ok && m.Position.Epoch == s.epoch && m.Position.Seq <= s.last && !m.ExpiredAt(c.time) {
 		cd.out = nackproto.AppendMessageX(cd.out, &m, true)
 	}
 	c.enqueue(slot)
