@@ -113,6 +113,8 @@ type Bridge struct {
 	loop    *loop
 	acker   *acker
 	budget  *budget
+	waiting sync.Once       // whoever drains first begins to wait for wg
+	gone    chan struct{}   // closed when nobody is left
 	wg      sync.WaitGroup  // of connections and accept loops
 	serving context.Context // ends when Drain begins
 	stop    context.CancelFunc
@@ -137,6 +139,7 @@ func New(cfg Config) (*Bridge, error) {
 		acker:   newAcker(),
 		budget:  newBudget(cfg.Uncommitted),
 		clients: map[*client]bool{},
+		gone:    make(chan struct{}),
 		byID:    map[string]*client{},
 	}
 	b.serving, b.stop = context.WithCancel(context.Background())
@@ -154,10 +157,11 @@ func (b *Bridge) Drain(ctx context.Context) error {
 		c.shut(c.disconnectPacket(packets.ErrServerShuttingDown), nil)
 	}
 	b.mu.Unlock()
-	gone := make(chan struct{})
-	go func() { b.wg.Wait(); close(gone) }()
+	b.waiting.Do(func() {
+		go func() { b.wg.Wait(); close(b.gone) }()
+	})
 	select {
-	case <-gone:
+	case <-b.gone:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
