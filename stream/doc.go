@@ -17,7 +17,8 @@
 //
 // A member is a node of a cluster, named by its node ID; a life is one start of it.
 // An entry is what the members of a cluster agree on: a batch of items, each a
-// publication with the publisher it came from and that publisher's own number.
+// publication with the publisher it came from and that publisher's own number, or
+// something that happened to a session.
 // The ledger applies entries, in order, the same way on every member. The cache
 // is the newest part of the log, which the ledger keeps in memory. A snapshot is the
 // ledger without its cache, as bytes.
@@ -41,4 +42,11 @@
 //	    whose head was forgotten comes back under an epoch it never had.
 //	S9  A message handed out is immutable. Its bytes stay valid for as long as
 //	    somebody holds them, also after the cache let go of it.
+//	S10 A fence is given to one attachment of one session, and once. What comes
+//	    for a session with another fence than its newest changes nothing.
+//	S11 Of a session's publications with one number one gets a place, until the
+//	    number is released.
+//	S12 A will gets one place: when its session is over, or its delay is, by the
+//	    times of entries. It gets none if the client said goodbye or came back
+//	    before.
 package stream

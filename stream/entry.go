@@ -25,6 +25,14 @@ type Item struct {
 	Publication
 	Publisher PublisherID
 	Number    uint64 // 0: not deduplicated; Publisher is then only the origin
+
+	// A publication that a session numbers is placed if the session has Fence and
+	// no publication of that number pending (S11).
+	Session string // "": it is none
+	Fence   Fence
+	Packet  uint16
+
+	Op SessionOp // not nil: the item is not a publication, and all else is empty
 }
 
 // An entry's layout, all integers big-endian, uvarint as in encoding/binary:
@@ -40,12 +48,15 @@ type Item struct {
 //
 // An item's layout:
 //
-//	flags     u8       Flags in bits 0 to 2; hasPublisher, hasExpiry, hasProps
+//	flags     u8       Flags in bits 0 to 2; hasOp and the other bits below
 //	publisher u64, number uvarint     if hasPublisher
 //	expiry    uvarint                 if hasExpiry
+//	session   uvarint length, bytes; fence uvarint; packet uvarint   if hasSession
 //	subject   uvarint length, bytes
 //	props     uvarint length, bytes   if hasProps
 //	payload   the rest
+//
+// With hasOp it is a SessionOp.
 const (
 	entryVersion = 1
 
@@ -54,6 +65,8 @@ const (
 
 	entryHeader = 32
 
+	hasOp        = 1 << 3
+	hasSession   = 1 << 4
 	hasPublisher = 1 << 5
 	hasExpiry    = 1 << 6
 	hasProps     = 1 << 7
@@ -152,12 +165,18 @@ func StampEntry(data []byte, now int64) {
 // EncodedLen gives the number of bytes that it takes in an entry, without the
 // length in front.
 func (it *Item) EncodedLen() int {
+	if it.Op != nil {
+		return len(it.Op)
+	}
 	n := 1 + uvarintLen(uint64(len(it.Subject))) + len(it.Subject) + len(it.Payload)
 	if it.Publisher != 0 {
 		n += 8 + uvarintLen(it.Number)
 	}
 	if it.Expiry != 0 {
 		n += uvarintLen(uint64(it.Expiry))
+	}
+	if it.Session != "" {
+		n += uvarintLen(uint64(len(it.Session))) + len(it.Session) + uvarintLen(uint64(it.Fence)) + uvarintLen(uint64(it.Packet))
 	}
 	if len(it.Props) > 0 {
 		n += uvarintLen(uint64(len(it.Props))) + len(it.Props)
@@ -166,6 +185,9 @@ func (it *Item) EncodedLen() int {
 }
 
 func (it *Item) appendTo(b []byte) []byte {
+	if it.Op != nil {
+		return append(b, it.Op...)
+	}
 	// What has no meaning must not get in: every ledger stops at it.
 	flags := byte(it.Flags.WithQoS(it.Flags.QoS()) & flagsMask)
 	if it.Publisher != 0 {
@@ -173,6 +195,9 @@ func (it *Item) appendTo(b []byte) []byte {
 	}
 	if it.Expiry != 0 {
 		flags |= hasExpiry
+	}
+	if it.Session != "" {
+		flags |= hasSession
 	}
 	if len(it.Props) > 0 {
 		flags |= hasProps
@@ -184,6 +209,12 @@ func (it *Item) appendTo(b []byte) []byte {
 	}
 	if it.Expiry != 0 {
 		b = binary.AppendUvarint(b, uint64(it.Expiry))
+	}
+	if it.Session != "" {
+		b = binary.AppendUvarint(b, uint64(len(it.Session)))
+		b = append(b, it.Session...)
+		b = binary.AppendUvarint(b, uint64(it.Fence))
+		b = binary.AppendUvarint(b, uint64(it.Packet))
 	}
 	b = binary.AppendUvarint(b, uint64(len(it.Subject)))
 	b = append(b, it.Subject...)
@@ -203,6 +234,10 @@ type rawItem struct {
 	number    uint64
 	expiry    uint32
 	flags     Flags
+
+	session []byte // nil: no session has numbered it
+	fence   Fence
+	packet  uint16
 }
 
 var (
@@ -219,7 +254,7 @@ func parseItem(b []byte) (it rawItem, err error) {
 	}
 	flags := b[0]
 	b = b[1:]
-	if it.flags = Flags(flags) &^ (hasPublisher | hasExpiry | hasProps); it.flags&^flagsMask != 0 || it.flags.QoS() > 2 {
+	if it.flags = Flags(flags) &^ (hasSession | hasPublisher | hasExpiry | hasProps); it.flags&^flagsMask != 0 || it.flags.QoS() > 2 {
 		return it, errNewerFlags
 	}
 	if flags&hasPublisher != 0 {
@@ -239,6 +274,14 @@ func parseItem(b []byte) (it rawItem, err error) {
 			return it, errShortItem
 		}
 		it.expiry, b = uint32(n), b[w:]
+	}
+	if flags&hasSession != 0 {
+		c := cutter{rest: b}
+		it.session, it.fence, it.packet = c.bytes(), Fence(c.num(1<<64-1)), uint16(c.num(1<<16-1))
+		if c.short {
+			return it, errShortItem
+		}
+		b = c.rest
 	}
 	if it.subject, b, err = cutBytes(b); err != nil {
 		return it, err

@@ -25,6 +25,10 @@ const (
 	TooManySubjects                // refused: Limits.Subjects
 	TooMuchRetained                // refused: Limits.RetainedBytes
 	PassedOver                     // refused: it has no place, and a later number of its publisher has one
+	Resumed                        // an attachment: the session was there
+	Fenced                         // refused: the session is gone, or attached anew
+	NoSuchNumber                   // a release: no publication of that number is pending
+	TooManySessions                // refused: Limits.Sessions or Limits.SessionBytes
 )
 
 func (o Outcome) String() string {
@@ -39,15 +43,25 @@ func (o Outcome) String() string {
 		return "too much retained"
 	case PassedOver:
 		return "passed over"
+	case Resumed:
+		return "resumed"
+	case Fenced:
+		return "fenced"
+	case NoSuchNumber:
+		return "no such number"
+	case TooManySessions:
+		return "too many sessions"
 	}
 	return "unknown"
 }
 
-// A Place is what an item got.
+// A Place is what an item got. What happened to a session has no position; Index
+// is then the newest message before it.
 type Place struct {
 	Position Position
 	Index    Index
 	Outcome  Outcome
+	Fence    Fence // of an attachment
 }
 
 // Applied is what became of an entry. Places has one for each item, in order, and
@@ -76,6 +90,12 @@ type Ledger struct {
 	known         map[PublisherID]uint32 // to slot of publishers
 	origins       map[NodeID]Origin      // the last batch applied, by node
 	retainedBytes int64
+	sessions      pages[Session]
+	sessionIDs    map[string]uint32 // to slot of sessions
+	sessionBytes  int64
+	fence         Fence // the newest
+	due           dueHeap
+	willsRefused  int64
 	sweepHeads    uint32 // the slots at which sweep goes on
 	sweepKnown    uint32
 
@@ -113,11 +133,12 @@ type publisher struct {
 // NewLedger gives the ledger of a cluster that has agreed on nothing yet.
 func NewLedger(c ClusterID) *Ledger {
 	return &Ledger{
-		cluster: c,
-		limits:  Limits{}.WithDefaults(),
-		ids:     make(map[Subject]uint32),
-		known:   make(map[PublisherID]uint32),
-		origins: make(map[NodeID]Origin),
+		cluster:    c,
+		limits:     Limits{}.WithDefaults(),
+		ids:        make(map[Subject]uint32),
+		known:      make(map[PublisherID]uint32),
+		sessionIDs: make(map[string]uint32),
+		origins:    make(map[NodeID]Origin),
 	}
 }
 
@@ -182,17 +203,23 @@ func (l *Ledger) Apply(e Entry) (Applied, error) {
 
 // applyBatch places the items of a batch, which were checked.
 func (l *Ledger) applyBatch(h *header, body []byte) Applied {
+	note := entryNote{number: l.applied, time: l.time}
+	l.runDue(note)
 	if !l.isNext(h.origin) {
 		return Applied{Origin: h.origin}
 	}
 	if h.origin.Node != 0 {
 		l.origins[h.origin.Node] = h.origin
 	}
-	note := entryNote{number: l.applied, time: l.time}
 	l.places = l.places[:0]
 	for n := h.count; n > 0; n-- {
 		var item []byte
 		item, body, _ = cutBytes(body)
+		if item[0]&hasOp != 0 {
+			op, _ := parseOp(item)
+			l.places = append(l.places, l.applySession(&op, note))
+			continue
+		}
 		it, _ := parseItem(item)
 		l.places = append(l.places, l.place(item, &it, note))
 	}
@@ -207,18 +234,28 @@ func checkItems(b []byte, count int) (err error) {
 		if item, b, err = cutBytes(b); err != nil {
 			return err
 		}
-		it, err := parseItem(item)
+		if len(item) > 0 && item[0]&hasOp != 0 {
+			_, err = parseOp(item)
+		} else {
+			_, err = parsePublication(item)
+		}
 		if err != nil {
 			return err
-		}
-		if len(it.subject) < 2 || it.subject[0] != '/' || len(item) > MaxItemBytes {
-			return fmt.Errorf("%w: item without a subject or above %d bytes", ErrEntry, MaxItemBytes)
 		}
 	}
 	if len(b) != 0 {
 		return fmt.Errorf("%w: %d bytes behind the last item", ErrEntry, len(b))
 	}
 	return nil
+}
+
+// parsePublication reads an item that is to be placed.
+func parsePublication(item []byte) (rawItem, error) {
+	it, err := parseItem(item)
+	if err == nil && (len(it.subject) < 2 || it.subject[0] != '/' || len(item) > MaxItemBytes) {
+		err = fmt.Errorf("%w: item without a subject or above %d bytes", ErrEntry, MaxItemBytes)
+	}
+	return it, err
 }
 
 // isNext reports whether o comes right after the last batch of its origin.
@@ -235,8 +272,13 @@ func (l *Ledger) isNext(o Origin) bool {
 	return o.Batch == last.Batch+1
 }
 
-// place gives the item its place (S2–S5).
+// place gives the item its place (S2–S5, S11).
 func (l *Ledger) place(item []byte, it *rawItem, note entryNote) Place {
+	if it.session != nil {
+		if p, ok := l.pend(it); !ok {
+			return p
+		}
+	}
 	numbered := it.publisher != 0 && it.number != 0
 	pslot, seen := uint32(0), false
 	if numbered {
@@ -280,6 +322,9 @@ func (l *Ledger) place(item []byte, it *rawItem, note entryNote) Place {
 	}
 	if it.flags&Retain != 0 {
 		l.retain(h, item, it, index, note.time)
+	}
+	if it.session != nil {
+		l.pended(it)
 	}
 	return Place{Position: Position{h.epoch, h.last}, Index: index}
 }

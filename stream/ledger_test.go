@@ -476,6 +476,11 @@ func randomEntry(rnd *rand.Rand, b *book, origins map[NodeID]Origin) []byte {
 	origins[o.Node] = o
 	batch.Reset(o)
 	for range rnd.IntN(8) {
+		if rnd.IntN(4) == 0 {
+			it := randomSessionItem(rnd, b)
+			batch.Add(&it)
+			continue
+		}
 		it := say(Subject(fmt.Sprintf("/s/%d", rnd.IntN(80))), fmt.Sprint(rnd.Uint32()))
 		if rnd.IntN(3) == 0 {
 			it.Publisher, it.Number = PublisherID(rnd.Uint64N(30)+1), rnd.Uint64N(400)

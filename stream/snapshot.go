@@ -32,6 +32,8 @@ type View struct {
 	head       Index
 	heads      pages[head]
 	publishers pages[publisher]
+	sessions   pages[Session]
+	fence      Fence
 	origins    []Origin
 	sweepHeads uint32
 	sweepKnown uint32
@@ -43,6 +45,7 @@ func (l *Ledger) View() *View {
 	v := &View{
 		cluster: l.cluster, limits: l.limits, applied: l.applied, time: l.time, head: l.cache.head,
 		heads: l.heads.view(), publishers: l.publishers.view(),
+		sessions: l.sessions.view(), fence: l.fence,
 		sweepHeads: l.sweepHeads, sweepKnown: l.sweepKnown,
 	}
 	for _, o := range l.origins {
@@ -105,6 +108,8 @@ func (v *View) write(s *snapshotWriter) {
 		s.num(uint64(p.newest))
 		s.num(uint64(p.time))
 	})
+	s.num(uint64(v.fence))
+	writePages(s, &v.sessions, func(e *Session) bool { return e.ID != "" }, s.session)
 }
 
 // writePages writes how many slots there are, the free ones in the order in which
@@ -212,6 +217,16 @@ func (s *snapshotReader) ledger() *Ledger {
 	})
 	if len(l.known) != l.publishers.used() {
 		s.fail("a publisher twice")
+	}
+	l.fence = Fence(s.num())
+	readPages(s, &l.sessions, func(i uint32, e *Session) {
+		s.session(e)
+		l.sessionIDs[e.ID] = i
+		l.sessionBytes += e.size()
+		l.due.set(i, e.due())
+	})
+	if len(l.sessionIDs) != l.sessions.used() {
+		s.fail("a session twice")
 	}
 	return l
 }

@@ -8,6 +8,9 @@ type Stats struct {
 	Publishers    int
 	CacheBytes    int64
 	RetainedBytes int64
+	Sessions      int
+	SessionBytes  int64
+	WillsRefused  int64 // since the member started: a limit of the log stood against them
 }
 
 // Stats gives them.
@@ -16,5 +19,6 @@ func (l *Ledger) Stats() Stats {
 		Applied: l.applied, Head: l.cache.head, Tail: l.cache.tail,
 		Subjects: len(l.ids), Publishers: len(l.known),
 		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes,
+		Sessions: len(l.sessionIDs), SessionBytes: l.sessionBytes, WillsRefused: l.willsRefused,
 	}
 }
