@@ -124,6 +124,8 @@ func TestBatchClosesAtItsLimits(t *testing.T) {
 func FuzzApply(f *testing.F) {
 	f.Add(entryOf(Origin{Node: 1, Life: 1, Batch: 1}, 5, someItems...))
 	f.Add(AppendLimits(nil, Limits{}))
+	f.Add(entryOf(Origin{}, 5, op(AttachSession(&Attachment{ID: "dev", Expiry: 9, Will: willOf("/w", "x")})),
+		op(SubscribeSession("dev", 1, []SessionFilter{{Name: "a"}})), op(DetachSession("dev", 1, 0, false, nil))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l := NewLedger(1)
 		before := l.Head()
