@@ -16,6 +16,10 @@ type cache struct {
 	tail  Index // messages up to and including it are not held
 	head  Index // the newest message, held or not
 	bytes int64 // items and recs held
+
+	// What was logged since the oldest message held and is no message: the log on
+	// disk goes back as far as the cache does, so it counts.
+	ballast int64
 }
 
 type segment struct {
@@ -27,8 +31,9 @@ type segment struct {
 
 // An entryNote is what a message takes from the entry that it came in.
 type entryNote struct {
-	number uint64 // Raft's index of the entry
-	time   int64
+	number  uint64 // Raft's index of the entry
+	time    int64
+	ballast int64 // bytes logged behind its last message here and before the next note
 }
 
 // A rec is a message's place in its segment and in two chains. A distance of 0
@@ -86,7 +91,7 @@ func (c *cache) append(item []byte, n entryNote, r rec, segmentBytes int) Index 
 		s = &segment{base: c.head + 1, data: make([]byte, 0, max(segmentBytes, len(item)))}
 		c.segs = append(c.segs, s)
 	}
-	if k := len(s.entries); k == 0 || s.entries[k-1] != n {
+	if k := len(s.entries); k == 0 || s.entries[k-1].number != n.number {
 		s.entries = append(s.entries, n)
 	}
 	r.item, r.entry = uint32(len(s.data)), uint32(len(s.entries)-1)
@@ -97,13 +102,28 @@ func (c *cache) append(item []byte, n entryNote, r rec, segmentBytes int) Index 
 	return c.head
 }
 
+// weigh counts n bytes that were logged and are no message. Before all that the
+// cache holds they count for nothing.
+func (c *cache) weigh(n int) {
+	if c.tail == c.head {
+		return
+	}
+	s := c.segs[len(c.segs)-1]
+	s.entries[len(s.entries)-1].ballast += int64(n)
+	c.ballast += int64(n)
+}
+
 // evict lets go of the oldest message and gives its rec and index.
 func (c *cache) evict() (rec, Index) {
 	s, i := c.segs[0], c.tail+1
-	r := s.recs[i-s.base]
+	k := int(i - s.base)
+	r := s.recs[k]
 	c.bytes -= int64(len(s.item(i))) + recBytes
+	if k+1 == len(s.recs) || s.recs[k+1].entry != r.entry {
+		c.ballast -= s.entries[r.entry].ballast
+	}
 	c.tail = i
-	if int(i-s.base) == len(s.recs)-1 {
+	if k+1 == len(s.recs) {
 		c.segs[0] = nil
 		c.segs = c.segs[1:]
 	}

@@ -5,7 +5,7 @@ func (l *Ledger) trim() {
 	c := &l.cache
 	oldest := l.time - l.limits.CacheAge.Milliseconds()
 	for c.tail < c.head {
-		if c.bytes <= l.limits.CacheBytes && int64(c.head-c.tail) <= l.limits.CacheMessages &&
+		if c.bytes <= l.limits.CacheBytes && c.ballast <= l.limits.CacheBytes && int64(c.head-c.tail) <= l.limits.CacheMessages &&
 			c.segs[0].note(c.tail+1).time > oldest {
 			return
 		}

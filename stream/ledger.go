@@ -192,21 +192,24 @@ func (l *Ledger) Apply(e Entry) (Applied, error) {
 		return Applied{}, fmt.Errorf("stream: apply of entry %d: %w", e.Number, err)
 	}
 	l.applied, l.time, l.limits = e.Number, max(l.time, h.time), limits
-	done := Applied{Accepted: true}
+	done, rest := Applied{Accepted: true}, len(e.Data)
 	if h.kind == entryBatch {
-		done = l.applyBatch(&h, body)
+		done, rest = l.applyBatch(&h, body)
+		rest += entryHeader
 	}
+	l.cache.weigh(rest)
 	l.trim()
 	l.sweep(4 + len(done.Places)/4)
 	return done, nil
 }
 
-// applyBatch places the items of a batch, which were checked.
-func (l *Ledger) applyBatch(h *header, body []byte) Applied {
+// applyBatch places the items of a batch, which were checked. rest is how many of
+// its bytes became no message.
+func (l *Ledger) applyBatch(h *header, body []byte) (done Applied, rest int) {
 	note := entryNote{number: l.applied, time: l.time}
 	l.runDue(note)
 	if !l.isNext(h.origin) {
-		return Applied{Origin: h.origin}
+		return Applied{Origin: h.origin}, len(body)
 	}
 	if h.origin.Node != 0 {
 		l.origins[h.origin.Node] = h.origin
@@ -217,13 +220,18 @@ func (l *Ledger) applyBatch(h *header, body []byte) Applied {
 		item, body, _ = cutBytes(body)
 		if item[0]&hasOp != 0 {
 			op, _ := parseOp(item)
+			rest += len(item)
 			l.places = append(l.places, l.applySession(&op, note))
 			continue
 		}
 		it, _ := parseItem(item)
-		l.places = append(l.places, l.place(item, &it, note))
+		p := l.place(item, &it, note)
+		if p.Outcome != Placed {
+			rest += len(item)
+		}
+		l.places = append(l.places, p)
 	}
-	return Applied{Origin: h.origin, Accepted: true, Places: l.places}
+	return Applied{Origin: h.origin, Accepted: true, Places: l.places}, rest
 }
 
 // checkItems reads all items before the first is placed, so that a bad entry

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -383,6 +384,27 @@ func TestEveryKindOfEntryBringsTheTime(t *testing.T) {
 	b.entry(entryOf(Origin{Node: 3, Life: 1, Batch: 2}, b.now, say("/a", "x")))
 	if b.Time() != b.now || b.Head() != 0 {
 		t.Errorf("a batch that is not the next of its origin, of %d, leaves the time at %d and places %d", b.now, b.Time(), b.Head())
+	}
+}
+
+// The log on disk goes back as far as the cache does. So what is logged and is no
+// message makes the cache let go, too, as soon as it is as much as the cache may be.
+func TestWhatIsNoMessageMovesTheFloor(t *testing.T) {
+	b := newBook(t, Limits{CacheBytes: 1 << 20})
+	again := say("/a", strings.Repeat("x", 50_000))
+	again.Publisher, again.Number = 7, 1
+	b.publish(again)
+	logged := 0
+	for b.Tail() == 0 {
+		if got := b.publish(again)[0].Outcome; got != Repeated {
+			t.Fatal(got)
+		}
+		if logged += again.EncodedLen(); logged > 2<<20 {
+			t.Fatalf("%d bytes were logged behind entry %d, and the cache of 1 MiB holds it still", logged, b.Floor())
+		}
+	}
+	if logged < 1<<20 {
+		t.Errorf("the message was let go after %d bytes", logged)
 	}
 }
 

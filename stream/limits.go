@@ -10,7 +10,7 @@ import (
 // they must be the same on every member: they travel in the log (AppendLimits).
 // A zero field means its default.
 type Limits struct {
-	CacheBytes    int64         // messages in the cache, with 32 bytes of bookkeeping each; default 256 MiB
+	CacheBytes    int64         // messages in the cache, with 32 bytes of bookkeeping each, and as much again of what was logged meanwhile and is no message; default 256 MiB
 	CacheMessages int64         // messages in the cache; default 16 Mi, at most 1 Gi
 	CacheAge      time.Duration // age of the oldest message in the cache; default 24 h
 	SubjectAge    time.Duration // how long a silent subject without a retained message and a silent publisher are remembered; default 7 days, not below CacheAge
