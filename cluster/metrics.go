@@ -35,6 +35,8 @@ func newMetrics(reg prometheus.Registerer, m *Member) *metrics {
 	}
 	gauge("nackmq_cache_bytes", "Bytes of the cache.", func() float64 { return float64(m.broker.Stats().CacheBytes) })
 	gauge("nackmq_retained_bytes", "Bytes of retained messages.", func() float64 { return float64(m.broker.Stats().RetainedBytes) })
+	gauge("nackmq_kept_sessions", "MQTT sessions in the log, connected and offline.", func() float64 { return float64(m.broker.Stats().Sessions) })
+	gauge("nackmq_kept_session_bytes", "Bytes of their filters, wills and states.", func() float64 { return float64(m.broker.Stats().SessionBytes) })
 	gauge("nackmq_subjects", "Subjects remembered.", func() float64 { return float64(m.broker.Stats().Subjects) })
 	gauge("nackmq_log_index", "Index of the newest message.", func() float64 { return float64(m.broker.Head()) })
 	gauge("nackmq_log_entries", "Entries that the log on disk holds.", func() float64 {

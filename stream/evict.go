@@ -55,6 +55,7 @@ func (l *Ledger) sweepHead(slot uint32, silent int64) {
 	}
 	if h.retained == nil && h.oldest == 0 && h.time <= silent {
 		delete(l.ids, h.name)
+		l.subjectBytes -= int64(len(h.name))
 		l.heads.give(slot)
 	}
 }

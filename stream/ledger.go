@@ -22,7 +22,7 @@ type Outcome uint8
 const (
 	Placed          Outcome = iota // it has a new place
 	Repeated                       // it has the place of the first; the zero Place if the cache no longer knows it
-	TooManySubjects                // refused: Limits.Subjects
+	TooManySubjects                // refused: Limits.Subjects or Limits.SubjectBytes
 	TooMuchRetained                // refused: Limits.RetainedBytes
 	PassedOver                     // refused: it has no place, and a later number of its publisher has one
 	Resumed                        // an attachment: the session was there
@@ -89,6 +89,7 @@ type Ledger struct {
 	publishers    pages[publisher]
 	known         map[PublisherID]uint32 // to slot of publishers
 	origins       map[NodeID]Origin      // the last batch applied, by node
+	subjectBytes  int64                  // of names
 	retainedBytes int64
 	sessions      pages[Session]
 	sessionIDs    map[string]uint32 // to slot of sessions
@@ -295,7 +296,7 @@ func (l *Ledger) place(item []byte, it *rawItem, note entryNote) Place {
 		}
 	}
 	slot, exists := l.ids[Subject(it.subject)]
-	if !exists && len(l.ids) >= l.limits.Subjects {
+	if !exists && (len(l.ids) >= l.limits.Subjects || l.subjectBytes+int64(len(it.subject)) > l.limits.SubjectBytes) {
 		return Place{Outcome: TooManySubjects}
 	}
 	if it.flags&Retain != 0 && len(it.payload) > 0 {
@@ -312,6 +313,7 @@ func (l *Ledger) place(item []byte, it *rawItem, note entryNote) Place {
 		slot = l.heads.take()
 		*l.heads.edit(slot) = head{name: Subject(it.subject), epoch: epochOf(l.cluster, index)}
 		l.ids[l.heads.at(slot).name] = slot
+		l.subjectBytes += int64(len(it.subject))
 	}
 
 	h := l.heads.edit(slot)

@@ -308,12 +308,16 @@ func TestLimitsRefuse(t *testing.T) {
 	if got[2].Outcome != TooManySubjects || got[3].Outcome != Placed {
 		t.Errorf("places %v: a third subject is refused, a known one is not", got)
 	}
+	b.entry(AppendLimits(nil, Limits{SubjectBytes: 8, RetainedBytes: 20}))
+	if got := b.publish(say("/d5678", ""), say("/d", ""), say("/e", ""), say("/f", "")); got[0].Outcome != TooManySubjects || got[1].Outcome != Placed || got[3].Outcome != TooManySubjects {
+		t.Errorf("places %v: names of subjects are at most 8 bytes in all", got)
+	}
 	big := say("/a", "0123456789012345678")
 	big.Flags = Retain
 	if got := b.publish(big)[0]; got.Outcome != TooMuchRetained {
 		t.Errorf("place %v, want TooMuchRetained", got)
 	}
-	if b.Head() != 3 {
+	if b.Head() != 5 {
 		t.Errorf("head %d: what is refused takes no place", b.Head())
 	}
 }
@@ -425,7 +429,7 @@ func TestMessagesOutliveEviction(t *testing.T) {
 // with the cache of the first as soon as their snapshot may be a base.
 func TestLedgersAgree(t *testing.T) {
 	rnd := seeded(t)
-	lim := Limits{CacheMessages: 200, CacheBytes: 64 << 10, CacheAge: time.Minute, SubjectAge: time.Hour, Subjects: 60, Publishers: 16, RetainedBytes: 400}
+	lim := Limits{CacheMessages: 200, CacheBytes: 64 << 10, CacheAge: time.Minute, SubjectAge: time.Hour, Subjects: 60, SubjectBytes: 250, Publishers: 16, RetainedBytes: 400}
 	b := newBook(t, lim)
 	var log []Entry
 	type base struct {

@@ -17,8 +17,9 @@ type Limits struct {
 	Subjects      int           // subjects remembered; default 4 Mi
 	Publishers    int           // publishers remembered; default 256 Ki; beyond it one that was silent for long is forgotten
 	RetainedBytes int64         // retained messages; default 1 GiB
+	SubjectBytes  int64         // names of subjects; default 256 MiB
 	Sessions      int           // sessions kept, connected and offline; default 1 Mi
-	SessionBytes  int64         // their filters, wills and states, with 160 bytes of bookkeeping each and 40 a filter; default 1 GiB
+	SessionBytes  int64         // their filters, wills and states, with 160 bytes of bookkeeping each and 40 a filter; default 512 MiB
 }
 
 // WithDefaults gives l with the default of every field that is zero, as a ledger
@@ -34,7 +35,8 @@ func (l Limits) WithDefaults() Limits {
 	set((*int64)(&l.CacheAge), int64(24*time.Hour))
 	set((*int64)(&l.SubjectAge), int64(max(7*24*time.Hour, l.CacheAge)))
 	set(&l.RetainedBytes, 1<<30)
-	set(&l.SessionBytes, 1<<30)
+	set(&l.SubjectBytes, 256<<20)
+	set(&l.SessionBytes, 512<<20)
 	if l.Subjects == 0 {
 		l.Subjects = 4 << 20
 	}
@@ -62,6 +64,7 @@ func (l Limits) Validate() error {
 		{l.Publishers >= 16 && l.Publishers <= 1<<30, "publishers must be 16 to 1073741824"},
 		{l.RetainedBytes >= 1, "retained bytes must be positive"},
 		{l.Sessions >= 1 && l.Sessions <= 1<<30, "sessions must be 1 to 1073741824"},
+		{l.SubjectBytes >= 1, "subject bytes must be positive"},
 		{l.SessionBytes >= 1, "session bytes must be positive"},
 	} {
 		if !c.ok {
@@ -72,14 +75,14 @@ func (l Limits) Validate() error {
 }
 
 // limitWords is how many limits there are. Later versions add theirs at the end.
-const limitWords = 9
+const limitWords = 10
 
 // words gives the fields in the order of the wire and the snapshot.
 func (l *Limits) words() [limitWords]uint64 {
 	return [limitWords]uint64{
 		uint64(l.CacheBytes), uint64(l.CacheMessages), uint64(l.CacheAge), uint64(l.SubjectAge),
 		uint64(l.Subjects), uint64(l.Publishers), uint64(l.RetainedBytes),
-		uint64(l.Sessions), uint64(l.SessionBytes),
+		uint64(l.SubjectBytes), uint64(l.Sessions), uint64(l.SessionBytes),
 	}
 }
 
@@ -97,7 +100,7 @@ func limitsOf(n uint64, next func() uint64) (Limits, error) {
 		CacheBytes: int64(w[0]), CacheMessages: int64(w[1]),
 		CacheAge: time.Duration(w[2]), SubjectAge: time.Duration(w[3]),
 		Subjects: int(w[4]), Publishers: int(w[5]), RetainedBytes: int64(w[6]),
-		Sessions: int(w[7]), SessionBytes: int64(w[8]),
+		SubjectBytes: int64(w[7]), Sessions: int(w[8]), SessionBytes: int64(w[9]),
 	}
 	return l.WithDefaults(), l.Validate()
 }

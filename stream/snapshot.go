@@ -202,6 +202,7 @@ func (s *snapshotReader) ledger() *Ledger {
 			s.fail("a subject without a name or a place")
 		}
 		l.ids[h.name] = i
+		l.subjectBytes += int64(len(h.name))
 	})
 	if len(l.ids) != l.heads.used() {
 		s.fail("a subject twice")

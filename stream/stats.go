@@ -5,6 +5,7 @@ type Stats struct {
 	Applied       uint64 // number of the newest entry
 	Head, Tail    Index  // newest message; the one before the oldest in the cache
 	Subjects      int
+	SubjectBytes  int64 // of their names
 	Publishers    int
 	CacheBytes    int64
 	RetainedBytes int64
@@ -17,7 +18,7 @@ type Stats struct {
 func (l *Ledger) Stats() Stats {
 	return Stats{
 		Applied: l.applied, Head: l.cache.head, Tail: l.cache.tail,
-		Subjects: len(l.ids), Publishers: len(l.known),
+		Subjects: len(l.ids), SubjectBytes: l.subjectBytes, Publishers: len(l.known),
 		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes,
 		Sessions: len(l.sessionIDs), SessionBytes: l.sessionBytes, WillsRefused: l.willsRefused,
 	}

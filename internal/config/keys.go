@@ -86,7 +86,10 @@ func Keys() []Key {
 		duration("limits.subject-age", "age at which a silent subject without a retained message is forgotten", func(c *Config) *time.Duration { return &c.Limits.SubjectAge }),
 		number("limits.subjects", "number of subjects", func(c *Config) *int { return &c.Limits.Subjects }),
 		number("limits.publishers", "number of publishers whose last number is remembered", func(c *Config) *int { return &c.Limits.Publishers }),
+		size("limits.subject-bytes", "bytes of the names of subjects", func(c *Config) *int64 { return &c.Limits.SubjectBytes }),
 		size("limits.retained-bytes", "bytes of retained messages", func(c *Config) *int64 { return &c.Limits.RetainedBytes }),
+		number("limits.sessions", "number of MQTT sessions kept, connected and offline", func(c *Config) *int { return &c.Limits.Sessions }),
+		size("limits.session-bytes", "bytes of their filters, wills and states", func(c *Config) *int64 { return &c.Limits.SessionBytes }),
 	}
 }
 
