@@ -81,6 +81,16 @@ func (b *Broker) Time() int64 { return read(b, (*stream.Ledger).Time) }
 // have been set back or may not have been set yet.
 func (b *Broker) Now(wall int64) int64 { return max(wall, b.Time()) }
 
+// Due gives when a session ends or its will is due: see stream.Ledger.Due.
+func (b *Broker) Due() int64 { return read(b, (*stream.Ledger).Due) }
+
+// Session gives the session of that name.
+func (b *Broker) Session(id string) (stream.Session, bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.ledger.Session(id)
+}
+
 // Limits gives the limits in force.
 func (b *Broker) Limits() stream.Limits { return read(b, (*stream.Ledger).Limits) }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/nackmq/nackmq/stream"
 )
@@ -17,9 +18,37 @@ type Publisher interface {
 	// such answer keeps a publisher's order.
 	//
 	// The error is or wraps ErrNoQuorum, ErrBusy (try again later, both),
-	// ErrTooLarge, ErrRefused or ErrStopped: see ResultOf. It is nil when the
-	// place's Outcome is Placed or Repeated, and only then.
+	// ErrTooLarge, ErrRefused, ErrFenced or ErrStopped: see ResultOf. It is nil when
+	// Refusal gives nil for the place's Outcome, and only then.
 	Publish(it stream.Item, done func(stream.Place, error))
+}
+
+// What a limit of the log, or the place itself, stands against.
+var (
+	errTooManySubjects = fmt.Errorf("%w: it has as many subjects as it may", ErrRefused)
+	errTooMuchRetained = fmt.Errorf("%w: it has as many bytes of retained messages as it may", ErrRefused)
+	errTooManySessions = fmt.Errorf("%w: it has as many sessions, or bytes of them, as it may", ErrRefused)
+	errPassedOver      = fmt.Errorf("%w: it was refused before, and a later one of its publisher has its place", ErrRefused)
+)
+
+// Refusal gives the error with which a Publisher answers an item that ended like
+// that; nil: it is as its publisher wanted.
+func Refusal(o stream.Outcome) error {
+	switch o {
+	case stream.Placed, stream.Repeated, stream.Resumed, stream.NoSuchNumber:
+		return nil
+	case stream.TooManySubjects:
+		return errTooManySubjects
+	case stream.TooMuchRetained:
+		return errTooMuchRetained
+	case stream.TooManySessions:
+		return errTooManySessions
+	case stream.PassedOver:
+		return errPassedOver
+	case stream.Fenced:
+		return ErrFenced
+	}
+	return ErrRefused
 }
 
 var (
@@ -37,6 +66,9 @@ var (
 	// ErrRefused: a limit of the log stands against the item; repeating it now is
 	// of no use.
 	ErrRefused = errors.New("broker: refused by a limit of the log")
+	// ErrFenced: the item is of a session that has ended, or that another connection
+	// has: stream.Fence.
+	ErrFenced = errors.New("broker: another connection has the session")
 	// ErrStopped: the member has stopped. Whether the item got a place is not
 	// known.
 	ErrStopped = errors.New("broker: the member has stopped")

@@ -155,6 +155,13 @@ func (b *Batch) Len() int { return b.count }
 // the next Add.
 func (b *Batch) Entry() []byte { return b.buf }
 
+// AppendTime appends an entry that brings nothing but its time.
+func AppendTime(b []byte) []byte {
+	var batch Batch
+	batch.Reset(Origin{})
+	return append(b, batch.Entry()...)
+}
+
 // StampEntry writes the leader's time into an entry that is about to be proposed.
 func StampEntry(data []byte, now int64) {
 	if len(data) >= entryHeader {

@@ -85,9 +85,18 @@ func (l *Local) Close() {
 
 func (l *Local) run(t testing.TB) {
 	defer close(l.ended)
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
 	for open := true; open; {
+		if at := l.Broker.Due(); at != 0 {
+			due.Reset(time.Until(time.UnixMilli(at)))
+		}
 		select {
 		case <-l.wake:
+		case <-due.C:
+			entry := stream.AppendTime(nil)
+			stream.StampEntry(entry, time.Now().UnixMilli())
+			l.apply(t, entry)
 		case <-l.quit:
 			open = false
 		}
@@ -109,11 +118,7 @@ func (l *Local) run(t testing.TB) {
 			stream.StampEntry(data, time.Now().UnixMilli())
 			places := l.apply(t, data)
 			for i, w := range queue[:n] {
-				if o := places[i].Outcome; o != stream.Placed && o != stream.Repeated {
-					w.done(places[i], broker.ErrRefused)
-				} else {
-					w.done(places[i], nil)
-				}
+				w.done(places[i], broker.Refusal(places[i].Outcome))
 			}
 			queue = queue[n:]
 		}

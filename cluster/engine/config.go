@@ -25,6 +25,7 @@ type Machine interface {
 	View() *stream.View
 	Floor() uint64
 	Time() int64
+	Due() int64 // when an entry of that time makes something happen; 0: never
 	Limits() stream.Limits
 }
 

@@ -45,6 +45,7 @@ type Engine struct {
 	nextTick  time.Duration
 	lostLead  time.Duration // when the leader was lost
 	noQuorum  bool
+	said      int64 // what was due when the time was said last
 	err       error
 }
 
@@ -114,32 +115,76 @@ func checkBase(c *Config) error {
 // that moment.
 func (e *Engine) HandleTime(now Now) {
 	e.now = now
-	if e.err != nil || now.Mono < e.nextTick {
+	if e.err != nil {
 		return
 	}
-	// Ticks that were missed are not made up for: the member slept, it has not
-	// waited in vain.
-	e.nextTick = now.Mono + e.cfg.TickEvery
-	if e.alone() {
-		return
+	if now.Mono >= e.nextTick {
+		// Ticks that were missed are not made up for: the member slept, it has not
+		// waited in vain.
+		e.nextTick = now.Mono + e.cfg.TickEvery
+		if !e.alone() {
+			e.tick()
+		}
 	}
+	e.sayTime()
+}
+
+func (e *Engine) tick() {
 	e.node.Tick()
-	if e.lead == 0 && !e.noQuorum && now.Mono-e.lostLead > e.cfg.NoQuorumAfter {
+	if e.lead == 0 && !e.noQuorum && e.now.Mono-e.lostLead > e.cfg.NoQuorumAfter {
 		e.noQuorum = true
 		e.own.abandon(broker.ErrNoQuorum)
 	}
-	if !e.leading && e.own.next > 0 && now.Mono-e.own.moved > reproposeAfter {
-		e.own.restart(now.Mono)
+	if !e.leading && e.own.next > 0 && e.now.Mono-e.own.moved > reproposeAfter {
+		e.own.restart(e.now.Mono)
 	}
 	e.ready()
 	e.propose()
 }
 
+// sayTime proposes an entry with nothing but the time if something in the log is
+// due by it: the end of a session, a will.
+func (e *Engine) sayTime() {
+	due := e.due()
+	if due == 0 || e.clock.Time(e.now) < due {
+		return
+	}
+	entry := stream.AppendTime(nil)
+	stream.StampEntry(entry, e.clock.Time(e.now))
+	if err := e.node.Propose(entry); err != nil {
+		return // raft.ErrProposalDropped: there is another leader soon
+	}
+	e.said = due
+	e.ready()
+}
+
+// due gives the log time at which this member, as the leader, has to say what time
+// it is; 0: it does not have to.
+func (e *Engine) due() int64 {
+	if !e.leading || !e.settled {
+		return 0
+	}
+	if due := e.cfg.Machine.Due(); due != e.said {
+		return due
+	}
+	return 0
+}
+
 // Deadline gives the moment at which HandleTime wants to be called next, and
 // whether there is one. A member that is its own majority needs no ticks: it
 // campaigns when it may, and waits for nobody.
-func (e *Engine) Deadline() (time.Duration, bool) {
-	return e.nextTick, e.err == nil && !e.alone()
+func (e *Engine) Deadline() (at time.Duration, ok bool) {
+	if e.err != nil {
+		return 0, false
+	}
+	at, ok = e.nextTick, !e.alone()
+	if due := e.due(); due != 0 {
+		wait := time.Duration(due-e.clock.Time(e.now)) * time.Millisecond
+		if when := e.now.Mono + wait; !ok || when < at {
+			at, ok = when, true
+		}
+	}
+	return at, ok
 }
 
 // take takes a batch in. Batches come in the order of their numbers.
@@ -256,6 +301,7 @@ func (e *Engine) follow(s *raft.SoftState) {
 	}
 	if lead != e.lead {
 		e.own.restart(e.now.Mono)
+		e.said = 0
 	}
 	e.lead, e.leading = lead, s.RaftState == raft.StateLeader
 	// Others propose from now on, also before everything in the log is applied here;

@@ -260,3 +260,44 @@ func TestClockAfterAPause(t *testing.T) {
 		t.Errorf("the morning's message comes %d ms after the evening's, want 8 hours", got)
 	}
 }
+
+// A leader to which nobody says anything says what time it is when a session in the
+// log ends by it, once.
+func TestIdleLeaderSaysTheTimeWhenItIsDue(t *testing.T) {
+	m := newMember(t, nil)
+	will := stream.Publication{Subject: "/will", Payload: []byte("gone")}
+	var fence stream.Fence
+	say := func(op stream.SessionOp) {
+		m.queue.Add(&stream.Item{Op: op}, func(at stream.Place, err error) {
+			if fence = at.Fence; err != nil {
+				t.Error(err)
+			}
+		}, m.now.Mono)
+		m.feed()
+		m.settle()
+	}
+	say(stream.AttachSession(&stream.Attachment{ID: "dev", Holder: 1, Expiry: 60, Will: &will, Delay: 10}))
+	if _, ok := m.eng.Deadline(); ok {
+		t.Error("a member of one wants to be woken with nothing due")
+	}
+	say(stream.DetachSession("dev", fence, 60, false, nil))
+	for range 2 {
+		woken := 0
+		for before := m.broker.Due(); m.broker.Due() == before; woken++ {
+			at, ok := m.eng.Deadline()
+			if !ok || woken > 3 {
+				t.Fatalf("due at %d, and woken %d times, wants to be woken: %v", before, woken, ok)
+			}
+			m.now.Wall += (at - m.now.Mono).Milliseconds()
+			m.now.Mono = at
+			m.eng.HandleTime(m.now)
+			m.settle()
+		}
+	}
+	if at, ok := m.eng.Deadline(); ok {
+		t.Errorf("with nothing due it wants to be woken at %v", at)
+	}
+	if _, ok := m.broker.Session("dev"); ok || m.broker.Head() != 1 || m.now.Mono < time.Minute || m.now.Mono > 61*time.Second {
+		t.Errorf("after %v the session is there: %v, and %d messages", m.now.Mono, ok, m.broker.Head())
+	}
+}

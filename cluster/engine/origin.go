@@ -20,13 +20,6 @@ type origin struct {
 	freed   int64 // of what is done with, since PollWant told it
 }
 
-// A refusal says which limit of the log stood against a publication.
-var (
-	errTooManySubjects = fmt.Errorf("%w: it has as many subjects as it may", broker.ErrRefused)
-	errTooMuchRetained = fmt.Errorf("%w: it has as many bytes of retained messages as it may", broker.ErrRefused)
-	errPassedOver      = fmt.Errorf("%w: it was refused before, and a later one of its publisher has its place", broker.ErrRefused)
-)
-
 func (o *origin) add(b *Batch) {
 	o.waiting = append(o.waiting, b)
 	o.bytes += len(b.data)
@@ -76,18 +69,7 @@ func (o *origin) settle(a *stream.Applied, now time.Duration) (*Batch, error) {
 	o.freed += b.cost
 	o.moved = now
 	for i, done := range b.Dones {
-		switch p := a.Places[i]; p.Outcome {
-		case stream.Placed, stream.Repeated:
-			done(p, nil)
-		case stream.TooManySubjects:
-			done(p, errTooManySubjects)
-		case stream.TooMuchRetained:
-			done(p, errTooMuchRetained)
-		case stream.PassedOver:
-			done(p, errPassedOver)
-		default:
-			done(p, broker.ErrRefused)
-		}
+		done(a.Places[i], broker.Refusal(a.Places[i].Outcome))
 	}
 	return b, nil
 }
