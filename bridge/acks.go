@@ -23,7 +23,7 @@ type ackQueue struct {
 type ack struct {
 	size int32
 	id   uint16
-	qos  byte
+	typ  byte // PUBACK, PUBREC, PUBCOMP; 0: nothing is sent
 	done bool
 	code byte
 }
@@ -37,11 +37,11 @@ const (
 // enqueue waits until a publication of size bytes may go to the publisher, and
 // gives its place in the queue. It fails when the connection closes meanwhile.
 // The caller owes b.budget the size, when the publication ended.
-func (c *client) enqueue(id uint16, qos byte, size int) (slot uint32, ok bool) {
+func (c *client) enqueue(id uint16, typ byte, size int) (slot uint32, ok bool) {
 	if !c.b.budget.take(size, &c.ended) {
 		return 0, false
 	}
-	if slot, ok = c.reserve(id, qos, size); !ok {
+	if slot, ok = c.reserve(id, typ, size); !ok {
 		c.b.budget.give(size)
 	}
 	return slot, ok
@@ -49,7 +49,7 @@ func (c *client) enqueue(id uint16, qos byte, size int) (slot uint32, ok bool) {
 
 // reserve gives the next place in the queue, after waiting for room. It fails
 // when the connection closes meanwhile.
-func (c *conn) reserve(id uint16, qos byte, size int) (slot uint32, ok bool) {
+func (c *conn) reserve(id uint16, typ byte, size int) (slot uint32, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := &c.acks
@@ -67,10 +67,10 @@ func (c *conn) reserve(id uint16, qos byte, size int) (slot uint32, ok bool) {
 		q.ring = ring
 	}
 	slot = q.tail
-	q.ring[slot&uint32(len(q.ring)-1)] = ack{id: id, qos: qos, size: int32(size)}
+	q.ring[slot&uint32(len(q.ring)-1)] = ack{id: id, typ: typ, size: int32(size)}
 	q.tail++
 	q.bytes += size
-	if qos == 1 {
+	if typ == packets.Puback {
 		q.owed++
 	}
 	return slot, true
@@ -102,12 +102,12 @@ func (c *conn) complete(slot uint32, code byte) {
 		q.head++
 		q.bytes -= int(a.size)
 		wake = true
-		if a.qos == 1 {
+		if a.typ == packets.Puback {
 			q.owed--
 		}
-		if a.qos > 0 {
+		if a.typ != 0 {
 			var b [5]byte
-			c.appendControl(appendAck(b[:0], ackType(a.qos), a.id, a.code))
+			c.appendControl(appendAck(b[:0], a.typ, a.id, a.code))
 		}
 	}
 	if wake {
@@ -121,11 +121,15 @@ func (c *conn) complete(slot uint32, code byte) {
 	}
 }
 
+// ackType gives what acknowledges a publication; 0: nothing does.
 func ackType(qos byte) byte {
-	if qos == 2 {
+	switch qos {
+	case 1:
+		return packets.Puback
+	case 2:
 		return packets.Pubrec
 	}
-	return packets.Puback
+	return 0
 }
 
 // appendAck appends a PUBACK, PUBREC, PUBREL or PUBCOMP. A code other than

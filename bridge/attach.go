@@ -4,37 +4,109 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/stream"
 )
 
-// attach gives c its session, a kept one or a new one, and answers its CONNECT.
-// Nothing is sent to c before that answer. A code other than success refuses.
-func (l *loop) attach(c *client, clean bool, connack func(present bool) []byte) packets.Code {
+// A session that outlives its connection, or has a will, is in the log. Its CONNECT
+// is answered when the attachment is committed, and its connection's end is written
+// down before the client id is free again. Nobody else is in the log.
+
+// attach gives c its session, a kept one or a new one, and has its CONNECT answered
+// by c.begin. Nothing is sent to c before that answer.
+func (l *loop) attach(c *client, clean bool) {
 	id := c.who.ClientID
-	s := l.sessions[id]
-	if s != nil && clean {
-		l.end(s)
-		s = nil
+	if s := l.sessions[id]; s != nil { // it is leaving
+		s.waiting = append(s.waiting, func() { l.attach(c, clean) })
+		return
 	}
-	present := s != nil
-	if s == nil {
-		if len(l.sessions) >= l.b.cfg.MaxSessions {
-			return packets.ErrQuotaExceeded
-		}
-		s = newSession(id)
-		l.sessions[id] = s
-		s.cursor = l.cursor
+	fleeting := c.expiry == 0 && c.will == nil
+	if _, kept := l.b.cfg.Broker.Session(id); fleeting && !kept {
+		l.begin(c, newSession(id), false)
+		return
 	}
+	if l.early != nil {
+		l.early = append(l.early, func() { l.attach(c, clean) })
+		return
+	}
+	if fleeting && clean {
+		l.say(stream.EndSession(id), func(_ stream.Place, err error) {
+			if err != nil {
+				c.attached <- refusal(err)
+				return
+			}
+			l.begin(c, newSession(id), false)
+		})
+		return
+	}
+	a := stream.Attachment{ID: id, Holder: l.b.cfg.Node, Clean: clean, Expiry: c.expiry}
+	if c.will != nil {
+		a.Will, a.Origin, a.Delay = &c.will.publication, c.origin, c.will.delay
+	}
+	l.say(stream.AttachSession(&a), func(at stream.Place, err error) { l.attachedAt(c, at, err) })
+}
+
+// say hands in what happens to a session; done is called by the loop.
+func (l *loop) say(op stream.SessionOp, done func(stream.Place, error)) {
+	l.b.cfg.Publisher.Publish(stream.Item{Op: op}, func(at stream.Place, err error) {
+		l.in.call(func() { done(at, err) })
+	})
+}
+
+// attachedAt makes the session of a client whose attachment was committed.
+func (l *loop) attachedAt(c *client, at stream.Place, err error) {
+	if err != nil {
+		c.attached <- refusal(err)
+		return
+	}
+	id := c.who.ClientID
+	s := newSession(id)
+	s.fence = at.Fence
+	rec, ok := l.b.cfg.Broker.Session(id)
+	if !ok || rec.Fence != at.Fence {
+		c.attached <- packets.ErrSessionTakenOver
+		return
+	}
+	if err := s.restore(&rec, l.b.cfg.Broker.Head()); err != nil {
+		l.b.cfg.Log.Error().Err(err).Str("client", id).Msg("a kept session cannot be served: connect once with a clean session")
+		c.attached <- packets.ErrUnspecifiedError
+		return
+	}
+	l.begin(c, s, at.Outcome == stream.Resumed)
+}
+
+// refusal gives the reason with which a CONNECT, or what a client asks of its
+// session, is refused.
+func refusal(err error) packets.Code {
+	switch broker.ResultOf(err) {
+	case broker.NoQuorum:
+		return packets.ErrServerUnavailable
+	case broker.Busy:
+		return packets.ErrServerBusy
+	case broker.Refused, broker.TooLarge:
+		return packets.ErrQuotaExceeded
+	case broker.Fenced:
+		return packets.ErrSessionTakenOver
+	case broker.Stopped:
+		return packets.ErrServerShuttingDown
+	}
+	return packets.ErrUnspecifiedError
+}
+
+// begin makes s the session of c and answers its CONNECT.
+func (l *loop) begin(c *client, s *session, present bool) {
 	s.client, c.session = c, s
+	l.sessions[s.id] = s
 	s.out.limit = c.window
 	s.online = l.b.cfg.Broker.Head()
-	s.ends, s.will = time.Time{}, nil // MQTT 5, 3.1.3-9: the session goes on, its will does not
-	l.deadline.clear(s)
-	s.in.begin()
-
+	if !present {
+		s.cursor = l.cursor
+	}
 	c.mu.Lock()
 	c.greeted = c.version
 	c.mu.Unlock()
-	c.post(connack(present))
+	c.post(c.connack(present))
 	l.touch(c)
 	l.b.meters.sessions.Inc()
 
@@ -51,7 +123,7 @@ func (l *loop) attach(c *client, clean bool, connack func(present bool) []byte) 
 	}
 	s.late, s.ready = true, false
 	l.wakeUp(s)
-	return packets.CodeSuccess
+	c.attached <- packets.CodeSuccess
 }
 
 // detach takes the connection from its session, which goes offline or ends.
@@ -64,84 +136,80 @@ func (l *loop) detach(c *client) {
 	for _, sub := range s.subs {
 		l.index.remove(sub)
 	}
-	if !s.late {
-		s.cursor = l.cursor
-	}
-	s.late, s.ready, s.client = true, false, nil
 	l.resumed(s, l.b.meters.resumesContinuous)
+	l.giveBack(s)
+	cursor := s.at(l)
+	s.late, s.ready, s.client = true, false, nil
 	l.b.meters.sessions.Dec()
-
-	if w := c.will; w != nil {
-		if delay := min(w.delay, c.expiry); delay > 0 {
-			s.will, s.willAt = w, time.Now().Add(time.Duration(delay)*time.Second)
-		} else {
-			l.publishWill(w)
-		}
-	}
-	if c.expiry == 0 {
-		l.end(s)
+	if s.fence == 0 {
+		delete(l.sessions, s.id)
 		return
 	}
-	s.expiry = c.expiry
-	s.ends = time.Now().Add(time.Duration(c.expiry) * time.Second)
-	l.deadline.set(s)
+	state := s.state(nil, cursor, l.b.cfg.Broker.Head(), true)
+	l.leave(s, stream.DetachSession(s.id, s.fence, c.expiry, c.will == nil, state))
 }
 
-// end forgets an offline session. Its will does not wait any longer (MQTT 5,
-// 3.1.3.2.2), and what it left unacknowledged of shared subscriptions goes to
-// others.
-func (l *loop) end(s *session) {
-	l.deadline.clear(s)
-	if s.will != nil {
-		l.publishWill(s.will)
-		s.will = nil
-	}
-	delete(l.sessions, s.id)
-	for i := s.out.head; i != s.out.tail; i++ {
-		e := s.out.at(i)
-		if e.state == sentPublish && e.group != nil && len(e.group.members) > 0 {
-			e.group.keep(e.index)
-			l.serveWaiting(e.group)
+// leave has the end of a connection written down; then the client id is free. It
+// is tried again for as long as it may get in: a will hangs on it.
+func (l *loop) leave(s *session, end stream.SessionOp) {
+	l.say(end, func(_ stream.Place, err error) {
+		waiting := s.waiting
+		s.waiting = nil
+		if broker.ResultOf(err).MayRepeat() && !l.closing {
+			l.again = append(l.again, retry{time.Now().Add(retryEvery), func() { l.leave(s, end) }})
+			// Who wants the client id meanwhile hears of it as late as its turn comes.
+			s.waiting = waiting
+			return
 		}
-	}
+		delete(l.sessions, s.id)
+		for _, f := range waiting {
+			f()
+		}
+	})
+}
+
+// A retry is what could not be written down and will be tried again.
+type retry struct {
+	at time.Time
+	f  func()
+}
+
+const retryEvery = time.Second
+
+// open has it written down that nobody is connected to this member: what it held
+// when it ended is offline. Clients that come earlier wait for it.
+func (l *loop) open() {
+	l.say(stream.SessionsGone(l.b.cfg.Node), func(_ stream.Place, err error) {
+		if broker.ResultOf(err).MayRepeat() && !l.closing {
+			l.again = append(l.again, retry{time.Now().Add(retryEvery), l.open})
+			return
+		}
+		early := l.early
+		l.early = nil
+		for _, f := range early {
+			f()
+		}
+	})
 }
 
 // untilDue gives the time until runDue has something to do.
 func (l *loop) untilDue() time.Duration {
-	d := time.Hour
-	if len(l.deadline) > 0 {
-		d = min(d, time.Until(l.deadline[0].due))
-	}
-	if len(l.wills) > 0 {
-		d = min(d, time.Until(l.wills[0].at))
+	d := time.Until(l.nextSave)
+	if len(l.again) > 0 {
+		d = min(d, time.Until(l.again[0].at))
 	}
 	return max(d, 0)
 }
 
-// runDue ends the sessions and publishes the wills whose time has come.
+// runDue tries again what is due, and saves the sessions now and then.
 func (l *loop) runDue(now time.Time) {
-	for len(l.deadline) > 0 && !l.deadline[0].due.After(now) {
-		s := l.deadline[0]
-		if s.will != nil && !s.willAt.After(now) {
-			l.publishWill(s.will)
-			s.will = nil
-		}
-		if !s.ends.After(now) {
-			l.end(s)
-			continue
-		}
-		l.deadline.set(s)
+	for len(l.again) > 0 && !l.again[0].at.After(now) {
+		f := l.again[0].f
+		l.again = l.again[1:]
+		f()
 	}
-	l.retryWills(now)
-}
-
-// begin makes in ready for a new connection: what waits for its commit there has
-// its PUBREC's place nowhere until the client sends it again.
-func (in *inbound) begin() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, r := range in.ids {
-		r.conn = nil
+	if !l.nextSave.After(now) {
+		l.nextSave = now.Add(saveEvery)
+		l.saveAll()
 	}
-	in.open = 0
 }

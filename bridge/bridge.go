@@ -22,12 +22,12 @@ import (
 type Config struct {
 	Broker     *broker.Broker
 	Publisher  broker.Publisher
+	Node       stream.NodeID // this member, not 0: it holds the sessions of the clients that are connected here
 	Log        zerolog.Logger
 	Metrics    *metrics.Set
 	Authorizer Authorizer // nil: everybody may do everything
 
 	MaxConnections   int           // 100,000; beyond it a connection is closed as it comes
-	MaxSessions      int           // 1,000,000, connected and offline
 	MaxSubscriptions int           // 10,000 of one session
 	MaxPacket        int           // 1 MiB, of a packet that a client sends
 	ReceiveMaximum   int           // 1,024 publications of an MQTT 5 client without acknowledgement
@@ -44,7 +44,6 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	c.MaxConnections = cmp.Or(c.MaxConnections, 100_000)
-	c.MaxSessions = cmp.Or(c.MaxSessions, 1_000_000)
 	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 10_000)
 	c.MaxPacket = cmp.Or(c.MaxPacket, 1<<20)
 	c.ReceiveMaximum = cmp.Or(c.ReceiveMaximum, 1024)
@@ -65,6 +64,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Broker == nil || c.Publisher == nil || c.Metrics == nil:
 		return errors.New("bridge: Broker, Publisher and Metrics must be set")
+	case c.Node == 0:
+		return errors.New("bridge: Node must be set")
 	case c.ReceiveMaximum < 0 || c.ReceiveMaximum > 65535:
 		return errors.New("bridge: ReceiveMaximum must be 1 to 65535")
 	case c.Window < 0 || c.Window > maxSpan:
@@ -73,8 +74,8 @@ func (c *Config) Validate() error {
 		return errors.New("bridge: TopicAliasMax must be 1 to 65535")
 	case c.Buffer < 0 || c.Uncommitted < 0:
 		return errors.New("bridge: Buffer and Uncommitted must not be negative")
-	case c.MaxConnections < 0 || c.MaxSessions < 0 || c.MaxSubscriptions < 0:
-		return errors.New("bridge: MaxConnections, MaxSessions and MaxSubscriptions must not be negative")
+	case c.MaxConnections < 0 || c.MaxSubscriptions < 0:
+		return errors.New("bridge: MaxConnections and MaxSubscriptions must not be negative")
 	case c.ConnectTimeout < 0 || c.StuckTimeout < 0 || c.SessionExpiry < 0:
 		return errors.New("bridge: ConnectTimeout, StuckTimeout and SessionExpiry must not be negative")
 	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > 65535*time.Second || c.MaxKeepAlive%time.Second != 0:

@@ -44,7 +44,7 @@ func (l *loop) readChains(s *session) bool {
 		if !s.replays(&t, m) {
 			continue
 		}
-		if l.msg.reset(*m, l.now); !l.msg.expired && !l.offer(&t, &l.msg) {
+		if l.msg.reset(*m, l.now); !l.offerLate(&t, &l.msg) {
 			s.cursor = m.Index - 1
 			return false
 		}

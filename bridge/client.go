@@ -31,6 +31,9 @@ type client struct {
 	window    int // deliveries that it takes without acknowledgement
 	keepAlive time.Duration
 
+	attached chan packets.Code         // the loop's answer to CONNECT
+	connack  func(present bool) []byte // gives the CONNACK of success
+
 	named   bool // it has its client id's entry in Bridge.byID
 	expiry  uint32
 	will    *will

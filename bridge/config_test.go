@@ -20,9 +20,9 @@ func TestConfigIsValidated(t *testing.T) {
 		"defaults":                     {func(*Config) {}, true},
 		"no broker":                    {func(c *Config) { c.Broker = nil }, false},
 		"no publisher":                 {func(c *Config) { c.Publisher = nil }, false},
+		"no node":                      {func(c *Config) { c.Node = 0 }, false},
 		"no metrics":                   {func(c *Config) { c.Metrics = nil }, false},
 		"negative connections":         {func(c *Config) { c.MaxConnections = -1 }, false},
-		"negative sessions":            {func(c *Config) { c.MaxSessions = -1 }, false},
 		"negative subscriptions":       {func(c *Config) { c.MaxSubscriptions = -1 }, false},
 		"small packet":                 {func(c *Config) { c.MaxPacket = 1023 }, false},
 		"smallest packet":              {func(c *Config) { c.MaxPacket = 1024 }, true},
@@ -43,7 +43,7 @@ func TestConfigIsValidated(t *testing.T) {
 		"negative time of being stuck": {func(c *Config) { c.StuckTimeout = -1 }, false},
 		"negative session expiry":      {func(c *Config) { c.SessionExpiry = -1 }, false},
 	} {
-		cfg := Config{Broker: log.Broker, Publisher: log, Metrics: metrics.New(prometheus.NewRegistry())}
+		cfg := Config{Broker: log.Broker, Publisher: log, Node: 1, Metrics: metrics.New(prometheus.NewRegistry())}
 		c.change(&cfg)
 		if err := cfg.Validate(); (err == nil) != c.ok {
 			t.Errorf("%s: %v, want that it is valid: %v", name, err, c.ok)

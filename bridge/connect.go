@@ -49,19 +49,27 @@ func (c *client) connect() error {
 	}
 	c.limits(pk)
 	c.takeOver()
-	var refused packets.Code
-	ok := c.b.loop.do(func() {
-		refused = c.b.loop.attach(c, pk.Connect.Clean, func(present bool) []byte { return c.connack(pk, present, assigned) })
-	})
-	if !ok {
-		refused = packets.ErrServerShuttingDown
-	}
-	if refused.Code != 0 {
-		return c.refuse(refused)
+	c.connack = func(present bool) []byte { return c.success(pk, present, assigned) }
+	if code := c.attach(pk.Connect.Clean); code.Code != 0 {
+		return c.refuse(code)
 	}
 	c.armed = time.Time{}
 	c.deadline(time.Time{})
 	return nil
+}
+
+// attach has the loop give c its session and answer its CONNECT, and waits for it.
+func (c *client) attach(clean bool) packets.Code {
+	c.attached = make(chan packets.Code, 1)
+	if !c.b.loop.do(func() { c.b.loop.attach(c, clean) }) {
+		return packets.ErrServerShuttingDown
+	}
+	select {
+	case code := <-c.attached:
+		return code
+	case <-c.b.loop.stopped:
+		return packets.ErrServerShuttingDown
+	}
 }
 
 // silent hides a reason code: who has not said CONNECT gets no answer.
@@ -171,8 +179,8 @@ func (c *client) takeOver() {
 	}
 }
 
-// connack encodes the CONNACK of success, which announces our limits.
-func (c *client) connack(pk *packets.Packet, present, assigned bool) []byte {
+// success encodes the CONNACK of success, which announces our limits.
+func (c *client) success(pk *packets.Packet, present, assigned bool) []byte {
 	cfg := &c.b.cfg
 	ack := packets.Packet{ProtocolVersion: c.version, SessionPresent: present,
 		FixedHeader: packets.FixedHeader{Type: packets.Connack}}

@@ -28,15 +28,22 @@ func (l *loop) offer(t *target, m *message) bool {
 type delivery struct {
 	qos    byte
 	retain bool
-	ids    []uint32
-	group  *group
-	kept   bool // retained: the window keeps the message itself
+	rareSent
+}
+
+// rare gives what few deliveries have; nil: this one does not.
+func (d *delivery) rare() *rareSent {
+	if d.ids == nil && d.group == "" && d.subject == "" {
+		return nil
+	}
+	r := d.rareSent
+	return &r
 }
 
 // deliveryOf gives the delivery of m to who asked for qos at most, for the retain
 // bit as published if asPublished, and to be told ids.
 func deliveryOf(m *stream.Message, qos byte, asPublished bool, ids []uint32) delivery {
-	return delivery{qos: min(qos, m.Flags.QoS()), retain: asPublished && m.Flags&stream.Retain != 0, ids: ids}
+	return delivery{qos: min(qos, m.Flags.QoS()), retain: asPublished && m.Flags&stream.Retain != 0, rareSent: rareSent{ids: ids}}
 }
 
 // delivery gives the delivery of m by this subscription alone.
@@ -51,10 +58,10 @@ func (s *subscription) delivery(m *stream.Message) delivery {
 // send appends m to the session's connection. It reports false if the window or
 // the buffer has no room; the loop is then woken when there is.
 func (l *loop) send(s *session, m *message, d delivery) bool {
-	if d.qos > 0 && !s.out.room() {
-		for l.acknowledge(s, true) && !s.out.room() {
+	if d.qos > 0 && !s.out.room(m.Index) {
+		for l.acknowledge(s, true) && !s.out.room(m.Index) {
 		}
-		if !s.out.room() {
+		if !s.out.room(m.Index) {
 			return false
 		}
 	}
@@ -64,12 +71,8 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 	}
 	var id uint16
 	if d.qos > 0 {
-		e := sent{index: m.Index, ids: d.ids, group: d.group, qos: d.qos, retain: d.retain}
-		if d.kept {
-			e.retained = new(stream.Message)
-			*e.retained = m.Message
-		}
-		id = s.out.add(e)
+		id = s.out.add(sent{index: m.Index, rare: d.rare(), qos: d.qos, retain: d.retain})
+		s.changed = true
 	}
 	if !l.put(s, f, id, told) {
 		if d.qos > 0 {
@@ -137,6 +140,7 @@ func (l *loop) touch(c *client) {
 func (l *loop) acknowledge(s *session, wait bool) bool {
 	c := s.client
 	l.acks = c.takeAcks(l.acks, wait)
+	s.changed = s.changed || len(l.acks) > 0
 	for _, a := range l.acks {
 		i, ok := s.out.find(a.id)
 		switch a.typ {
@@ -167,8 +171,17 @@ func (l *loop) pubrec(s *session, i uint32, ok bool, a inAck) {
 	case a.code >= 0x80:
 		s.out.done(i)
 		return
+	case s.out.at(i).state == sentPublish && s.fence != 0: // save answers it
+		s.out.at(i).state = sentReceived
+		if s.urgent = true; !s.saving {
+			l.urgent = append(l.urgent, s)
+		}
+		return
+	case s.out.at(i).state == sentReceived:
+		return
 	default:
-		s.out.at(i).state = sentReleased
+		l.release(s, i)
+		return
 	}
 	var b [5]byte
 	s.client.post(appendAck(b[:0], packets.Pubrel, a.id, code))

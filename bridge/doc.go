@@ -24,14 +24,17 @@
 // # A session is a cursor
 //
 // There is no queue of messages for a session. One that is connected and keeps
-// up is served as the log grows. One whose window or buffer is full, and one
-// that is offline, has a cursor: the index up to which it was served. When it
-// can take more it is served from the log after its cursor (late.go), in order,
-// until it has reached the loop's own cursor. What the cache no longer holds by
-// then is lost to it, which is counted, logged, and told to an MQTT 5 client.
+// up is served as the log grows. One whose window or buffer is full has a cursor:
+// the index up to which it was served. When it can take more it is served from the
+// log after its cursor (late.go), in order, until it has reached the loop's own
+// cursor. What the cache no longer holds by then is lost to it, which is counted,
+// logged, and told to an MQTT 5 client.
+//
+// A session that outlives its connection is a record in the log (state.go): it is
+// made from it when its client connects, written down now and then (save.go), and
+// whole when the connection ends (attach.go). Offline it is that record alone.
 //
 // # What this package does not do
 //
-// It keeps sessions in memory: they outlive connections, not the process. It
-// sends a message of a shared subscription to a member on this node only.
+// It sends a message of a shared subscription to a member on this node only.
 package bridge

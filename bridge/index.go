@@ -122,6 +122,18 @@ func (x *index) remove(s *subscription) {
 	}
 }
 
+// replace puts s where old was: the same filter of the same session. A group does
+// not see its member go.
+func (x *index) replace(old, s *subscription) {
+	of := x.filters.Find(s.filter)
+	x.note(s, of)
+	in := of.subs
+	if s.group != "" {
+		in = x.groups[s.group+string(s.filter)].members
+	}
+	in[slices.Index(in, old)] = s
+}
+
 // note counts a change of those who have the filter of s.
 func (x *index) note(s *subscription, of *subscribers) {
 	x.changes++

@@ -77,14 +77,19 @@ func TestIndexAgainstFilter(t *testing.T) {
 
 func epochOf(s stream.Subject) stream.Epoch { return stream.Epoch(originOf(string(s))) }
 
-// The window against a plain model: ids rise, what is done frees room, the order
-// is kept.
+// The window against a plain model: an id follows from the index and is used once,
+// what is done frees room, the order is kept.
 func TestWindow(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
-	w := window{limit: 20, next: 65500}
+	w := window{limit: 20}
 	var open []uint16
+	index := stream.Index(65000)
 	for step := range 300_000 {
+		index += stream.Index(rng.IntN(20000))
+		if w.open < w.limit && w.room(index) == slices.Contains(open, idOf(index)) {
+			t.Fatalf("seed %d, step %d: room for index %d: %v, with %v open", seed, step, index, w.room(index), open)
+		}
 		switch {
 		case rng.IntN(1000) == 0:
 			w.rewind()
@@ -100,8 +105,11 @@ func TestWindow(t *testing.T) {
 			if diff := cmp.Diff(open, again); diff != "" && len(open)+len(again) > 0 {
 				t.Fatalf("seed %d, step %d: %s", seed, step, diff)
 			}
-		case w.room() && rng.IntN(2) == 0:
-			id := w.add(sent{index: stream.Index(step)})
+		case w.room(index) && rng.IntN(2) == 0:
+			id := w.add(sent{index: index})
+			if id != idOf(index) {
+				t.Fatalf("seed %d, step %d: index %d has id %d", seed, step, index, id)
+			}
 			if rng.IntN(10) == 0 {
 				w.drop()
 				continue

@@ -122,10 +122,24 @@ func (l *loop) handLate(of *stream.Message, set *matchSet, from stream.Index) {
 			m.reset(*of, l.now)
 			fresh = true
 		}
-		if !m.expired && !l.offer(t, m) {
+		if !l.offerLate(t, m) {
 			s.ready, s.cursor = false, of.Index-1
 		}
 	}
+}
+
+// offerLate is offer for a message that may be over, and may have been sent before
+// a crash of the broker. A client that has it of QoS 2 holds its packet id until
+// PUBREL, and would take another message with that id for the same one.
+func (l *loop) offerLate(t *target, m *message) bool {
+	if !m.expired {
+		return l.offer(t, m)
+	}
+	if s := t.session; m.Index <= s.unsure && min(t.qos, m.Flags.QoS()) == 2 {
+		s.client.post(appendAck(nil, packets.Pubrel, idOf(m.Index), 0))
+		l.touch(s.client)
+	}
+	return true
 }
 
 // replays reports whether m is for the session though it is late: QoS 0 is not
@@ -156,17 +170,12 @@ func (l *loop) sendAgain(s *session) bool {
 			s.out.sentAgain()
 			continue
 		}
-		var m stream.Message
-		if e.retained != nil {
-			m = *e.retained
-		} else if m, ok = l.at(e.index); !ok {
-			l.lose(s, e.index, e.index)
-			s.out.done(s.out.unsent)
+		f, told, ok := l.frameAgain(s, e)
+		if !ok && e.qos == 2 {
+			e.state = sentReleased // the client may hold the packet id
 			continue
 		}
-		l.msg.reset(m, l.now)
-		f, told := l.frameFor(s, &l.msg, e.qos, e.retain, own{dup: true, ids: e.ids})
-		if f == nil {
+		if !ok {
 			s.out.done(s.out.unsent)
 			continue
 		}
@@ -176,4 +185,23 @@ func (l *loop) sendAgain(s *session) bool {
 		s.out.sentAgain()
 	}
 	return true
+}
+
+// frameAgain gives the frame of a delivery that was sent before; !ok if there is
+// nothing to send any more.
+func (l *loop) frameAgain(s *session, e *sent) (f *frame, told, ok bool) {
+	rare := e.of()
+	var m stream.Message
+	if rare.subject != "" {
+		// Another retained message came since, and comes by itself.
+		if m, ok = l.b.cfg.Broker.Retained(rare.subject); !ok || m.Index != e.index {
+			return nil, false, false
+		}
+	} else if m, ok = l.at(e.index); !ok {
+		l.lose(s, e.index, e.index)
+		return nil, false, false
+	}
+	l.msg.reset(m, l.now)
+	f, told = l.frameFor(s, &l.msg, e.qos, e.retain, own{dup: true, ids: rare.ids})
+	return f, told, f != nil
 }

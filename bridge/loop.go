@@ -26,14 +26,18 @@ type loop struct {
 	cursor    stream.Index // every live session was given everything up to it
 	index     *index
 	sessions  map[string]*session
-	deadline  deadlines
-	wills     []lateWill
+	early     []func()     // who came before the log said that nobody is connected here; nil: it has said so
+	again     []retry      // the first one to be tried again first
+	urgent    []*session   // to be saved at the end of the turn
+	nextSave  time.Time    // when the sessions are saved
+	closing   bool         // no client is connected any more, and none will be
 	ready     []*session   // late and ready, each once
 	sweep     stream.Index // where the sweep over the late sessions' cursors is
 	sweeping  bool
 	stretch   int               // messages that the next read for late sessions takes
 	dirty     []*client         // to be flushed at the end of the turn
 	unflushed int               // bytes appended for them
+	pages     int               // of subjects, looked through in this turn
 	lossy     map[*session]loss // what they lost in this turn
 	now       int64             // of the turn, Unix milliseconds
 
@@ -58,12 +62,15 @@ func newLoop(b *Bridge) *loop {
 		reader:   b.cfg.Broker.NewReader(),
 		index:    newIndex(),
 		sessions: map[string]*session{},
+		early:    []func(){},
+		nextSave: time.Now().Add(saveEvery),
 		buf:      make([]stream.Message, 0, liveBatch),
 		lateBuf:  make([]stream.Message, 0, lateBatch),
 		quit:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}
 	l.cursor = l.reader.Cursor()
+	l.open()
 	go l.run()
 	return l
 }
@@ -81,7 +88,15 @@ func (l *loop) do(f func()) bool {
 	}
 }
 
+// close ends the loop when all sessions are written down, or cannot be.
 func (l *loop) close() {
+	l.do(func() {
+		l.closing = true
+		for _, r := range l.again {
+			r.f()
+		}
+		l.again = nil
+	})
 	close(l.quit)
 	<-l.stopped
 }
@@ -91,22 +106,27 @@ func (l *loop) run() {
 	defer l.reader.Close()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	quit := l.quit
 	for {
-		if l.turn() {
+		more := l.turn()
+		if quit == nil && len(l.sessions) == 0 && l.early == nil {
+			return
+		}
+		if more {
 			select {
-			case <-l.quit:
-				return
+			case <-quit:
+				quit = nil
 			default:
-				continue
 			}
+			continue
 		}
 		timer.Reset(l.untilDue())
 		select {
 		case <-l.reader.Wake():
 		case <-l.in.wake:
 		case <-timer.C:
-		case <-l.quit:
-			return
+		case <-quit:
+			quit = nil
 		}
 	}
 }
@@ -122,8 +142,10 @@ func (l *loop) turn() (more bool) {
 	for _, c := range l.woken {
 		l.stirred(c)
 	}
+	l.pages = 0
 	more = l.live()
-	more = l.catchUp() || more
+	more = l.catchUp() || l.pages > maxPages || more
+	l.saveUrgent()
 	l.runDue(now)
 	l.flush()
 	l.tellLosses()

@@ -24,7 +24,6 @@ type meters struct {
 	droppedSlow     prometheus.Counter // no room, and QoS 0 or a full group
 	droppedTooLarge prometheus.Counter // above the client's Maximum Packet Size
 	droppedTrimmed  prometheus.Counter
-	droppedWill     prometheus.Counter
 }
 
 func newMeters(s *metrics.Set) meters {
@@ -45,7 +44,6 @@ func newMeters(s *metrics.Set) meters {
 		droppedSlow:       s.Dropped.WithLabelValues(p, metrics.Slow),
 		droppedTooLarge:   s.Dropped.WithLabelValues(p, metrics.TooLarge),
 		droppedTrimmed:    s.Dropped.WithLabelValues(p, metrics.Trimmed),
-		droppedWill:       s.Dropped.WithLabelValues(p, metrics.Will),
 	}
 	for r := range broker.Results {
 		m.published[r] = s.Publishes.WithLabelValues(p, r.String())

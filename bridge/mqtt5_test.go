@@ -9,11 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/stream"
 )
-
-var errNoQuorum = fmt.Errorf("wrapped: %w", broker.ErrNoQuorum)
 
 // allProperties has every property that a publisher may send for the receiver.
 func allProperties() packets.Properties {

@@ -12,99 +12,114 @@ const maxInbound = 4096
 
 // publishOnce takes a publication of QoS 2 in, once for each packet id until its
 // PUBREL (MQTT 5, 4.3.3-10). One that comes again is answered and not published.
+// What a session in the log has taken in is remembered there, too.
 func (c *client) publishOnce(id uint16, it stream.Item) error {
 	in := &c.session.in
 	in.mu.Lock()
 	r := in.ids[id]
 	n := len(in.ids)
-	waits := r != nil && r.conn == c.conn && !r.committed
+	waits := r != nil && !r.committed
+	if r != nil && !r.here {
+		r.here = true
+		in.open++
+	}
 	in.mu.Unlock()
-	if waits {
+	switch {
+	case waits:
 		return nil // its PUBREC is on its way
-	}
-	if r == nil && n >= maxInbound+c.b.cfg.ReceiveMaximum {
+	case r == nil && n >= maxInbound+c.b.cfg.ReceiveMaximum:
 		return packets.ErrReceiveMaximum
-	}
-	if r != nil {
-		slot, ok := c.reserve(id, 2, 0)
+	case r != nil:
+		slot, ok := c.reserve(id, packets.Pubrec, 0)
 		if !ok {
 			return errClosing
 		}
-		in.mu.Lock()
-		if r.conn != c.conn {
-			in.open++
-		}
-		r.conn, r.slot = c.conn, slot
-		committed, failed := r.committed, in.ids[id] != r
-		in.mu.Unlock()
-		if failed { // since we looked: the client has to come again
-			return packets.ErrServerUnavailable
-		}
-		if committed {
-			c.complete(slot, 0)
-		}
+		c.complete(slot, 0)
 		return nil
 	}
+	if c.session.fence != 0 {
+		it.Session, it.Fence, it.Packet = c.session.id, c.session.fence, id
+	}
 	size := it.EncodedLen()
-	slot, ok := c.enqueue(id, 2, size)
+	slot, ok := c.enqueue(id, packets.Pubrec, size)
 	if !ok {
 		return errClosing
 	}
-	r = &received{conn: c.conn, slot: slot}
+	r = &received{here: true}
 	in.mu.Lock()
 	in.ids[id] = r
 	in.open++
 	in.mu.Unlock()
 	c.b.cfg.Publisher.Publish(it, func(_ stream.Place, err error) {
 		c.b.budget.give(size)
-		answer, committed := c.b.answerTo(err), err == nil
 		in.mu.Lock()
-		r.committed = committed
-		if !committed {
+		if r.committed = err == nil; err != nil {
 			delete(in.ids, id)
-			if r.conn != nil {
-				in.open--
-			}
+			in.open--
 		}
-		conn, slot := r.conn, r.slot
 		in.mu.Unlock()
-		switch {
-		case conn == c.conn:
-			c.settle(slot, 2, answer, err)
-		case conn != nil: // sent again on a later connection
-			if committed {
-				conn.complete(slot, 0)
-			} else {
-				conn.shut(nil, err)
-			}
-		}
+		c.settle(slot, 2, c.b.answerTo(err), err)
 	})
 	return nil
 }
 
-// release answers a PUBREL (MQTT 5, 4.3.3-11).
+// release answers a PUBREL (MQTT 5, 4.3.3-11). A session in the log forgets the
+// packet id before the answer, or its next publication would pass for this one
+// after a restart.
 func (c *client) release(pk *packets.Packet) error {
-	if pk.PacketID == 0 {
+	id := pk.PacketID
+	if id == 0 {
 		return packets.ErrProtocolViolationNoPacketID
 	}
 	in := &c.session.in
 	in.mu.Lock()
-	r := in.ids[pk.PacketID]
-	known := r != nil && r.committed
-	if known {
-		delete(in.ids, pk.PacketID)
-		if r.conn != nil {
-			in.open--
-		}
+	r := in.ids[id]
+	known := r != nil && r.committed && !r.releasing
+	if known && c.session.fence != 0 {
+		r.releasing = true
+	} else if known {
+		in.forget(id)
 	}
+	waits := r != nil && r.releasing && !known
 	in.mu.Unlock()
-	code := byte(0)
-	if !known && c.version == 5 {
-		code = packets.ErrPacketIdentifierNotFound.Code
+	switch {
+	case waits:
+		return nil // its PUBCOMP is on its way
+	case !known:
+		code := byte(0)
+		if c.version == 5 {
+			code = packets.ErrPacketIdentifierNotFound.Code
+		}
+		c.write(appendAck(nil, packets.Pubcomp, id, code))
+		return nil
+	case c.session.fence == 0:
+		c.write(appendAck(nil, packets.Pubcomp, id, 0))
+		return nil
 	}
-	var b [5]byte
-	c.write(appendAck(b[:0], packets.Pubcomp, pk.PacketID, code))
+	slot, ok := c.reserve(id, packets.Pubcomp, 0)
+	if !ok {
+		return errClosing
+	}
+	op := stream.ReleaseSession(c.session.id, c.session.fence, id)
+	c.b.cfg.Publisher.Publish(stream.Item{Op: op}, func(_ stream.Place, err error) {
+		if err != nil {
+			c.shut(c.disconnectPacket(refusal(err)), err) // the client says it again
+			return
+		}
+		in.mu.Lock()
+		in.forget(id)
+		in.mu.Unlock()
+		c.complete(slot, 0)
+	})
 	return nil
+}
+
+// forget lets a packet id be used for another publication.
+func (in *inbound) forget(id uint16) {
+	if in.ids[id].here {
+		in.open--
+	}
+	delete(in.ids, id)
 }
 
 // inFlight gives the publications of QoS 1 and 2 of this connection that are not

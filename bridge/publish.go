@@ -36,7 +36,7 @@ func (c *client) publish(pk *packets.Packet) error {
 		return c.publishOnce(pk.PacketID, it)
 	}
 	size := it.EncodedLen()
-	slot, ok := c.enqueue(pk.PacketID, qos, size)
+	slot, ok := c.enqueue(pk.PacketID, ackType(qos), size)
 	if !ok {
 		return errClosing
 	}
@@ -108,7 +108,7 @@ func (c *client) deny(pk *packets.Packet, code byte) error {
 	case c.version < 5:
 		return packets.ErrNotAuthorized
 	}
-	slot, ok := c.reserve(pk.PacketID, qos, 0)
+	slot, ok := c.reserve(pk.PacketID, ackType(qos), 0)
 	if !ok {
 		return errClosing
 	}
@@ -130,6 +130,7 @@ var answers = [broker.Results]answer{
 	broker.Busy:     {code: packets.ErrServerBusy, end: true},
 	broker.TooLarge: {code: packets.ErrImplementationSpecificError},
 	broker.Refused:  {code: packets.ErrQuotaExceeded},
+	broker.Fenced:   {code: packets.ErrSessionTakenOver, end: true},
 	broker.Stopped:  {code: packets.ErrServerShuttingDown, end: true},
 	broker.Failed:   {code: packets.ErrUnspecifiedError},
 }

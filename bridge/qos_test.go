@@ -9,10 +9,12 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/stream"
 )
 
-// A slowPublisher keeps what is published until the test lets it go.
+// A slowPublisher keeps what is published until the test lets it go. What happens
+// to sessions it lets go at once.
 type slowPublisher struct {
 	mu   sync.Mutex
 	held []func(stream.Place, error)
@@ -20,6 +22,10 @@ type slowPublisher struct {
 }
 
 func (s *slowPublisher) Publish(it stream.Item, done func(stream.Place, error)) {
+	if it.Op != nil {
+		go done(stream.Place{}, nil)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.got = append(s.got, it)
@@ -175,20 +181,30 @@ func TestQoS2IsPublishedOnce(t *testing.T) {
 // A QoS 2 publication whose commit was pending when its connection ended is
 // answered on the next connection, and published once.
 func TestQoS2AcrossConnections(t *testing.T) {
-	slow := &slowPublisher{}
-	h := newHouse(t, slowly(slow))
+	log := brokertest.NewLocal(t, stream.Limits{})
+	var gate sync.Mutex
+	log.Hold = func() { gate.Lock(); defer gate.Unlock() }
+	h := newHouseOver(t, log)
 	p := h.connect(5, "p", keep)
+	gate.Lock()
 	p.send(pub("t", "x", 2, 1))
-	eventually(t, "handed in", func() bool { return slow.waiting() == 1 })
+	p.silence() // it is handed in
 	p.nc.Close()
-	p = h.connect(5, "p", keep)
+	p = h.dial(5)
+	back := connectPacket(5, "p")
+	keep(&back)
+	p.send(back)
+	gate.Unlock()
+	if ack := p.want(packets.Connack); !ack.SessionPresent {
+		t.Error("no session present")
+	}
 	again := pub("t", "x", 2, 1)
 	again.FixedHeader.Dup = true
 	p.send(again)
-	p.silence()
-	slow.finish(0, nil)
 	p.want(packets.Pubrec)
-	if n := slow.waiting(); n != 1 {
+	p.send(ackOf(packets.Pubrel, 1))
+	p.want(packets.Pubcomp)
+	if n := log.Broker.Head(); n != 1 {
 		t.Errorf("published %d times", n)
 	}
 }

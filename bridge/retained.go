@@ -5,34 +5,38 @@ import "github.com/nackmq/nackmq/stream"
 // A retainedJob is a subscription's right to the retained messages that stood at
 // index at. Those that are newer come to it as ordinary messages.
 type retainedJob struct {
-	sub  *subscription
+	name string // of the subscription
 	at   stream.Index
 	next stream.SubjectID
 	last bool             // next is the end
 	page []stream.Subject // found, not yet sent
 }
 
+// maxPages is how many pages of subjects a turn looks through for all sessions, so
+// that one which asks for much does not keep the others waiting.
+const maxPages = 16
+
 // runJobs sends retained messages as long as there is room; false: there is none.
-// A page of subjects is looked at in one turn.
+// What it does not get done in this turn stays in s.jobs.
 func (l *loop) runJobs(s *session) bool {
 	for len(s.jobs) > 0 && s.cursor >= s.jobs[0].at {
 		j := s.jobs[0]
-		if s.subs[j.sub.name] != j.sub {
-			s.jobs = s.jobs[1:]
-			continue
-		}
-		for len(j.page) > 0 {
-			if !l.sendRetained(s, j, j.page[0]) {
+		sub := s.subs[j.name]
+		for len(j.page) > 0 && sub != nil {
+			if !l.sendRetained(s, sub, j.at, j.page[0]) {
 				return false
 			}
 			j.page = j.page[1:]
 		}
-		if j.last {
+		if j.last || sub == nil {
 			s.jobs = s.jobs[1:]
 			continue
 		}
+		if l.pages++; l.pages > maxPages {
+			return true
+		}
 		j.page = nil
-		next, more := l.b.cfg.Broker.Subjects(j.sub.filter, j.next, func(name stream.Subject, t stream.Top) bool {
+		next, more := l.b.cfg.Broker.Subjects(sub.filter, j.next, func(name stream.Subject, t stream.Top) bool {
 			if t.Retained {
 				j.page = append(j.page, name)
 			}
@@ -46,16 +50,22 @@ func (l *loop) runJobs(s *session) bool {
 	return true
 }
 
-func (l *loop) sendRetained(s *session, j *retainedJob, name stream.Subject) bool {
+// sendRetained sends the retained message of name. One that is newer than at comes
+// to the session as an ordinary message, unless that is of QoS 0 and the session
+// was offline then.
+func (l *loop) sendRetained(s *session, sub *subscription, at stream.Index, name stream.Subject) bool {
 	m, ok := l.b.cfg.Broker.Retained(name)
-	if !ok || m.Index > j.at {
+	if !ok {
+		return true
+	}
+	d := sub.delivery(&m)
+	d.retain, d.subject = true, name
+	if m.Index > at && (m.Index > s.online || d.qos > 0) {
 		return true
 	}
 	if l.msg.reset(m, l.now); l.msg.expired {
 		return true
 	}
-	d := j.sub.delivery(&m)
-	d.retain, d.kept = true, true
 	return l.send(s, &l.msg, d)
 }
 

@@ -78,7 +78,7 @@ func (l *loop) shareNow(g *group, m *message) bool {
 			continue
 		}
 		d := sub.delivery(&m.Message)
-		d.group = g
+		d.group = g.key
 		if l.send(sub.session, m, d) {
 			return true
 		}
@@ -99,4 +99,28 @@ func (l *loop) serveWaiting(g *group) {
 		g.waiting = g.waiting[1:]
 	}
 	g.waiting = nil
+}
+
+// giveBack lets others of its groups have what a session that loses its connection
+// was sent of QoS 1 and has not acknowledged (MQTT 5, 4.8.2). QoS 2 stays with it.
+func (l *loop) giveBack(s *session) {
+	var ids []uint16
+	for i := s.out.head; i != s.out.tail; i++ {
+		if e := s.out.at(i); e.state == sentPublish && e.qos == 1 && e.rare != nil && e.rare.group != "" {
+			ids = append(ids, e.id)
+		}
+	}
+	for _, id := range ids {
+		i, _ := s.out.find(id)
+		e := s.out.at(i)
+		g := l.index.groups[e.rare.group]
+		if g == nil {
+			continue // nobody else is here: it waits for its session
+		}
+		if g.keep(e.index) {
+			l.b.meters.droppedSlow.Inc()
+		}
+		s.out.done(i)
+		l.serveWaiting(g)
+	}
 }

@@ -2,23 +2,33 @@ package bridge
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/broker"
+	"github.com/nackmq/nackmq/stream"
 )
 
 // maxLevels bounds the segments of a filter, as memory goes with them.
 const maxLevels = 200
+
+// maxSubBytes bounds the names of a session's filters, beside their number.
+const maxSubBytes = 1 << 20
 
 // A wish is one filter of a SUBSCRIBE and what the client is told about it.
 type wish struct {
 	sub      *subscription
 	code     byte
 	handling byte // MQTT 5's retain handling
+	retained bool // it brings the retained messages
 }
 
-// subscribe answers a SUBSCRIBE. The loop does it between two batches of
-// messages and writes the SUBACK before anything that the subscription brings.
+// subscribe answers a SUBSCRIBE, when it is in the log if the session is. The loop
+// does it between two batches of messages and writes the SUBACK before anything
+// that the subscription brings.
 func (c *client) subscribe(pk *packets.Packet) error {
 	if code := pk.SubscribeValidate(); code.Code != 0 {
 		return code
@@ -35,8 +45,55 @@ func (c *client) subscribe(pk *packets.Packet) error {
 		}
 		wishes[i] = w
 	}
-	c.b.loop.do(func() { c.b.loop.subscribe(c, pk.PacketID, wishes) })
+	l := c.b.loop
+	l.do(func() { l.grant(c, wishes) })
+	if fs := filtersOf(wishes); c.session.fence != 0 && len(fs) > 0 {
+		switch err := c.say(stream.SubscribeSession(c.session.id, c.session.fence, fs)); {
+		case errors.Is(err, broker.ErrRefused) || errors.Is(err, broker.ErrTooLarge):
+			for i := range wishes {
+				if wishes[i].sub != nil {
+					wishes[i] = c.unwish(packets.ErrQuotaExceeded)
+				}
+			}
+		case err != nil:
+			return refusal(err)
+		}
+	}
+	l.do(func() { l.subscribe(c, pk.PacketID, wishes) })
 	return nil
+}
+
+// say has what happens to the session written down, and waits for it.
+func (c *client) say(op stream.SessionOp) error {
+	done := make(chan error, 1)
+	c.b.cfg.Publisher.Publish(stream.Item{Op: op}, func(_ stream.Place, err error) { done <- err })
+	return <-done
+}
+
+// grant refuses the wishes for which the session has no room, and sees which bring
+// the retained messages.
+func (l *loop) grant(c *client, wishes []wish) {
+	s := c.session
+	had := make(map[string]bool, len(wishes))
+	count, bytes := len(s.subs), s.subBytes
+	for i := range wishes {
+		w := &wishes[i]
+		if w.sub == nil {
+			continue
+		}
+		name := w.sub.name
+		old := had[name] || s.subs[name] != nil
+		if !old {
+			if count++; count > l.b.cfg.MaxSubscriptions || bytes+len(name) > maxSubBytes {
+				count--
+				*w = c.unwish(packets.ErrQuotaExceeded)
+				continue
+			}
+			bytes += len(name)
+		}
+		had[name] = true
+		w.retained = w.sub.group == "" && (w.handling == 0 || w.handling == 1 && !old)
+	}
 }
 
 func (c *client) wish(f *packets.Subscription) (wish, error) {
@@ -72,28 +129,24 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	s := c.session
 	ack := packets.Packet{ProtocolVersion: c.version, PacketID: id,
 		FixedHeader: packets.FixedHeader{Type: packets.Suback}}
-	var jobs []*retainedJob
 	head := l.b.cfg.Broker.Head()
+	anew := map[string]bool{} // whose retained messages come
 	for _, w := range wishes {
-		old := (*subscription)(nil)
-		if w.sub != nil {
-			if old = s.subs[w.sub.name]; old == nil && len(s.subs) >= l.b.cfg.MaxSubscriptions {
-				w = c.unwish(packets.ErrQuotaExceeded)
-			}
-		}
 		ack.ReasonCodes = append(ack.ReasonCodes, w.code)
 		if w.sub == nil {
 			continue
 		}
 		w.sub.since = head
-		if old != nil {
+		if old := s.subs[w.sub.name]; old != nil {
 			w.sub.since = old.since
-			l.index.remove(old)
+			l.index.replace(old, w.sub)
+		} else {
+			l.index.add(w.sub)
+			s.subBytes += len(w.sub.name)
 		}
 		s.subs[w.sub.name] = w.sub
-		l.index.add(w.sub)
-		if w.sub.group == "" && (w.handling == 0 || w.handling == 1 && old == nil) {
-			jobs = append(jobs, &retainedJob{sub: w.sub, at: head})
+		if w.retained {
+			anew[w.sub.name] = true
 		}
 	}
 	var buf bytes.Buffer
@@ -103,12 +156,19 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	for _, g := range s.groups {
 		l.serveWaiting(g)
 	}
-	if len(jobs) > 0 {
-		s.jobs = append(s.jobs, jobs...)
-		if !s.late {
-			s.late, s.cursor = true, l.cursor
-			l.wakeUp(s)
+	if len(anew) == 0 {
+		return
+	}
+	s.jobs = slices.DeleteFunc(s.jobs, func(j *retainedJob) bool { return anew[j.name] })
+	for _, w := range wishes {
+		if w.sub != nil && anew[w.sub.name] {
+			s.jobs = append(s.jobs, &retainedJob{name: w.sub.name, at: head})
+			delete(anew, w.sub.name)
 		}
+	}
+	if !s.late {
+		s.late, s.cursor = true, l.cursor
+		l.wakeUp(s)
 	}
 }
 
@@ -120,6 +180,11 @@ func (c *client) unsubscribe(pk *packets.Packet) error {
 	names := make([]string, len(pk.Filters))
 	for i := range pk.Filters {
 		names[i] = pk.Filters[i].Filter
+	}
+	if c.session.fence != 0 {
+		if err := c.say(stream.UnsubscribeSession(c.session.id, c.session.fence, names)); err != nil {
+			return refusal(err)
+		}
 	}
 	c.b.loop.do(func() { c.b.loop.unsubscribe(c, pk.PacketID, names) })
 	return nil
@@ -134,6 +199,7 @@ func (l *loop) unsubscribe(c *client, id uint16, names []string) {
 		if sub := s.subs[name]; sub != nil {
 			l.index.remove(sub)
 			delete(s.subs, name)
+			s.subBytes -= len(name)
 		} else if _, _, ok := splitFilter(name); !ok {
 			code = packets.ErrTopicFilterInvalid
 		} else {

@@ -1,12 +1,14 @@
 package bridge
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -114,17 +116,38 @@ func TestWillDelay(t *testing.T) {
 	s.message("will/ends", "x")
 }
 
-// A will that cannot be published now is tried again.
+// A will is in the log before its client is answered. The end of the connection that
+// cannot be written down now is tried again.
 func TestWillIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	slow := &slowPublisher{}
-	h := newHouse(t, slowly(slow))
-	h.connect(4, "c", withWill("will", "x")).nc.Close()
-	eventually(t, "handed in", func() bool { return slow.waiting() == 1 })
-	slow.finish(0, errNoQuorum)
-	eventually(t, "handed in again", func() bool { return slow.waiting() == 2 })
-	slow.finish(1, nil)
-	if w := slow.got[1]; w.Subject != "/will" || w.Publisher != originOf("c") || w.Flags != stream.Flags(0) {
-		t.Errorf("got %+v", w)
+	var down noQuorum
+	h := newHouse(t, func(c *Config) { down.Publisher, c.Publisher = c.Publisher, &down })
+	s := h.connect(4, "s")
+	s.subscribe(1, sub("will", 0))
+	c := h.connect(4, "c", withWill("will", "x"))
+	down.is.Store(true)
+	c.nc.Close()
+	eventually(t, "it is tried", func() bool { return down.refused.Load() > 0 })
+	s.silence()
+	down.is.Store(false)
+	s.message("will", "x")
+	if got, err := h.log.Broker.ReadLog(0, make([]stream.Message, 0, 9)); err != nil || len(got) != 1 || got[0].Publisher != originOf("c") {
+		t.Errorf("in the log: %v %v", got, err)
 	}
+}
+
+// noQuorum is a Publisher that refuses everything while it is set.
+type noQuorum struct {
+	broker.Publisher
+	is      atomic.Bool
+	refused atomic.Int32
+}
+
+func (p *noQuorum) Publish(it stream.Item, done func(stream.Place, error)) {
+	if p.is.Load() {
+		p.refused.Add(1)
+		go done(stream.Place{}, broker.ErrNoQuorum)
+		return
+	}
+	p.Publisher.Publish(it, done)
 }

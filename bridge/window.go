@@ -3,17 +3,21 @@ package bridge
 import "github.com/nackmq/nackmq/stream"
 
 // A window holds what a session was sent with QoS 1 and 2 and has not
-// acknowledged, in order. Packet ids are given in order, too, so an id tells its
-// place in the ring. An entry names its message by the index; the log has the
+// acknowledged, in order. An entry names its message by the index; the log has the
 // rest. It belongs to the loop.
+//
+// A message's packet id follows from its index (idOf). So a message that is sent
+// again after a restart of the broker has the id that it had, though nobody wrote
+// it down, and a client tells that it is the same one (MQTT 5, 4.3.3). A message
+// whose id another one has waits for that one.
 type window struct {
 	ring   []sent // a power of two, or empty
 	head   uint32
 	tail   uint32
-	unsent uint32 // entries from here to tail were not sent on this connection
-	next   uint16 // the packet id given last
-	open   int    // entries that were sent on this connection and are not done
-	limit  int    // of open
+	unsent uint32            // entries from here to tail were not sent on this connection
+	places map[uint16]uint32 // of the entries that are not done, by packet id
+	open   int               // entries that were sent on this connection and are not done
+	limit  int               // of open
 }
 
 type sentState uint8
@@ -21,31 +25,61 @@ type sentState uint8
 const (
 	sentDone     sentState = iota
 	sentPublish            // PUBLISH sent; PUBACK or PUBREC is awaited
-	sentReleased           // PUBREL sent; PUBCOMP is awaited
+	sentReceived           // PUBREC came; before the PUBREL it has to be in the log
+	sentReleased           // PUBREL sent, or to be sent; PUBCOMP is awaited
 )
 
 type sent struct {
-	index    stream.Index
-	retained *stream.Message // a retained message, which the cache may not hold any more
-	ids      []uint32
-	group    *group // of a shared subscription
-	id       uint16
-	qos      byte
-	retain   bool
-	state    sentState
+	index  stream.Index
+	rare   *rareSent // nil for most
+	id     uint16
+	qos    byte
+	retain bool
+	state  sentState
 }
+
+// rareSent is what few deliveries have.
+type rareSent struct {
+	ids     []uint32       // MQTT 5's subscription identifiers
+	group   string         // the key of a shared subscription
+	subject stream.Subject // of a retained message: it is the subject's, not the log's
+}
+
+// of gives what e has of it.
+func (e *sent) of() rareSent {
+	if e.rare == nil {
+		return rareSent{}
+	}
+	return *e.rare
+}
+
+// idOf gives the packet id of the message with an index.
+func idOf(i stream.Index) uint16 { return uint16(i%65535) + 1 }
 
 // maxSpan bounds the ring when the oldest entry is not acknowledged and later
 // ones are.
 const maxSpan = 1 << 14
 
-// room reports whether a new one may be sent.
-func (w *window) room() bool {
-	return w.open < w.limit && w.unsent == w.tail && w.tail-w.head < maxSpan
+// room reports whether the message with an index may be sent.
+func (w *window) room(i stream.Index) bool {
+	if w.open >= w.limit || w.unsent != w.tail || w.tail-w.head >= maxSpan {
+		return false
+	}
+	_, taken := w.places[idOf(i)]
+	return !taken
 }
 
-// add takes an entry in and gives it a packet id.
+// add takes an entry in and gives its packet id.
 func (w *window) add(s sent) uint16 {
+	s.state = sentPublish
+	w.push(s)
+	w.unsent = w.tail
+	w.open++
+	return idOf(s.index)
+}
+
+// push puts an entry at the end, as one that was not sent on this connection.
+func (w *window) push(s sent) {
 	if n := uint32(len(w.ring)); w.tail-w.head == n {
 		ring := make([]sent, max(4, 2*n))
 		for i := w.head; i != w.tail; i++ {
@@ -53,26 +87,23 @@ func (w *window) add(s sent) uint16 {
 		}
 		w.ring = ring
 	}
-	if w.next++; w.next == 0 {
-		w.next = 1
+	if w.places == nil {
+		w.places = make(map[uint16]uint32)
 	}
-	s.id, s.state = w.next, sentPublish
+	s.id = idOf(s.index)
+	w.places[s.id] = w.tail
 	*w.at(w.tail) = s
 	w.tail++
-	w.unsent = w.tail
-	w.open++
-	return s.id
 }
 
 // drop takes back the newest entry, which was not sent after all.
 func (w *window) drop() {
 	w.tail--
 	w.unsent = w.tail
+	delete(w.places, w.at(w.tail).id)
 	*w.at(w.tail) = sent{}
 	w.open--
-	if w.next--; w.next == 0 {
-		w.next = 65535
-	}
+	w.empty()
 }
 
 func (w *window) at(i uint32) *sent { return &w.ring[i&uint32(len(w.ring)-1)] }
@@ -80,16 +111,8 @@ func (w *window) at(i uint32) *sent { return &w.ring[i&uint32(len(w.ring)-1)] }
 // find gives the place of the entry with packet id; false if there is none that
 // is not done.
 func (w *window) find(id uint16) (i uint32, ok bool) {
-	if w.head == w.tail || id == 0 {
-		return 0, false
-	}
-	// Ids run from 1 to 65535 and begin anew.
-	dist := (int(id) - int(w.at(w.head).id) + 65535) % 65535
-	i = w.head + uint32(dist)
-	if uint32(dist) >= w.tail-w.head || w.at(i).state == sentDone {
-		return 0, false
-	}
-	return i, true
+	i, ok = w.places[id]
+	return i, ok
 }
 
 // done ends entry i and lets the head move on.
@@ -97,15 +120,21 @@ func (w *window) done(i uint32) {
 	if int32(i-w.unsent) < 0 {
 		w.open--
 	}
-	*w.at(i) = sent{id: w.at(i).id}
+	delete(w.places, w.at(i).id)
+	*w.at(i) = sent{}
 	for w.head != w.tail && w.at(w.head).state == sentDone {
 		if w.head == w.unsent {
 			w.unsent++
 		}
 		w.head++
 	}
+	w.empty()
+}
+
+// empty gives the memory of a window back that holds nothing.
+func (w *window) empty() {
 	if w.head == w.tail {
-		w.ring, w.head, w.tail, w.unsent = nil, 0, 0, 0
+		*w = window{limit: w.limit, open: w.open}
 	}
 }
 

@@ -15,6 +15,7 @@ const (
 	Busy                   // ErrBusy
 	TooLarge               // ErrTooLarge
 	Refused                // ErrRefused
+	Fenced                 // ErrFenced
 	Stopped                // ErrStopped
 	Failed                 // an error that a Publisher should not give
 
@@ -34,6 +35,8 @@ func ResultOf(err error) Result {
 		return TooLarge
 	case errors.Is(err, ErrRefused):
 		return Refused
+	case errors.Is(err, ErrFenced):
+		return Fenced
 	case errors.Is(err, ErrStopped):
 		return Stopped
 	}
@@ -57,6 +60,8 @@ func (r Result) String() string {
 		return "too_large"
 	case Refused:
 		return "refused"
+	case Fenced:
+		return "fenced"
 	case Stopped:
 		return "stopped"
 	case Failed:

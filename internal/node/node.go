@@ -123,6 +123,7 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 	if n.mqtt, err = bridge.New(bridge.Config{
 		Broker:    member.Broker(),
 		Publisher: member,
+		Node:      member.Status().Node,
 		Metrics:   set,
 		Log:       n.log.With().Str("room", "mqtt").Logger(),
 	}); err != nil {

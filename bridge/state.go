@@ -1,0 +1,239 @@
+package bridge
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nackmq/nackmq/stream"
+)
+
+// A session's state is what the log keeps for the bridge beside the filters:
+//
+//	version  u8       1
+//	clean    u8       1: its connection had ended when it was written
+//	cursor   uvarint  index up to which the session was served
+//	seen     uvarint  head of the log when it was written
+//	lost     count uvarint, count × (first uvarint, last uvarint)
+//	owed     count uvarint, count × name of a filter whose retained messages are due
+//	sent     count uvarint, count × delivery that is not acknowledged, in order
+//
+//	delivery: index uvarint
+//	          bits u8          QoS in bits 0, 1; retain, released, rare
+//	          rare: ids (count uvarint, count × uvarint), group, subject
+//
+// Names, groups and subjects are a uvarint length and bytes.
+const (
+	stateVersion = 1
+
+	stateRetain   = 1 << 2
+	stateReleased = 1 << 3
+	stateRare     = 1 << 4
+)
+
+// A filter's options in the log: QoS in bits 0 and 1, the bits below, and from bit
+// 8 on the subscription identifier of MQTT 5.
+const (
+	optionNoLocal  = 1 << 2
+	optionRetain   = 1 << 3 // retain as published
+	optionRetained = 1 << 4 // it was to bring the retained messages
+	optionID       = 8
+)
+
+func (s *subscription) options(retained bool) uint64 {
+	o := uint64(s.qos) | uint64(s.id)<<optionID
+	if s.noLocal {
+		o |= optionNoLocal
+	}
+	if s.retainAsPublished {
+		o |= optionRetain
+	}
+	if retained {
+		o |= optionRetained
+	}
+	return o
+}
+
+// subscriptionOf gives the subscription that the log has as f; false: its name is
+// no filter.
+func subscriptionOf(f *stream.SessionFilter, s *session) (*subscription, bool) {
+	group, filter, ok := splitFilter(f.Name)
+	if !ok {
+		return nil, false
+	}
+	return &subscription{
+		session: s, name: f.Name, group: group, filter: filter, since: f.Since,
+		id: uint32(f.Options >> optionID), qos: byte(f.Options & 3),
+		noLocal: f.Options&optionNoLocal != 0, retainAsPublished: f.Options&optionRetain != 0,
+	}, true
+}
+
+// state appends the session's state to b; head is the log's.
+func (s *session) state(b []byte, cursor, head stream.Index, clean bool) []byte {
+	b = append(b, stateVersion, 0)
+	if clean {
+		b[len(b)-1] = 1
+	}
+	b = binary.AppendUvarint(b, uint64(cursor))
+	b = binary.AppendUvarint(b, uint64(head))
+	b = binary.AppendUvarint(b, uint64(len(s.lost)))
+	for _, r := range s.lost {
+		b = binary.AppendUvarint(b, uint64(r.first))
+		b = binary.AppendUvarint(b, uint64(r.last))
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.jobs)))
+	for _, j := range s.jobs {
+		b = appendText(b, j.name)
+	}
+	count := 0
+	for i := s.out.head; i != s.out.tail; i++ {
+		if s.out.at(i).state != sentDone {
+			count++
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(count))
+	for i := s.out.head; i != s.out.tail; i++ {
+		e := s.out.at(i)
+		if e.state == sentDone {
+			continue
+		}
+		bits := e.qos
+		if e.retain {
+			bits |= stateRetain
+		}
+		if e.state != sentPublish {
+			bits |= stateReleased
+		}
+		if e.rare != nil {
+			bits |= stateRare
+		}
+		b = append(binary.AppendUvarint(b, uint64(e.index)), bits)
+		if r := e.rare; r != nil {
+			b = binary.AppendUvarint(b, uint64(len(r.ids)))
+			for _, id := range r.ids {
+				b = binary.AppendUvarint(b, uint64(id))
+			}
+			b = appendText(appendText(b, r.group), string(r.subject))
+		}
+	}
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+var errState = errors.New("bridge: the state of a session is unreadable")
+
+// restore fills a new session from its record in the log.
+func (s *session) restore(rec *stream.Session, head stream.Index) error {
+	s.cursor, s.unsure = head, head
+	owed, seen := []string(nil), stream.Index(0)
+	if len(rec.State) > 0 {
+		clean := false
+		var err error
+		if owed, seen, clean, err = s.readState(rec.State); err != nil {
+			return err
+		}
+		if clean {
+			s.unsure = 0
+		}
+	} else {
+		for i := range rec.Filters { // nothing was saved since it began
+			s.cursor = min(s.cursor, rec.Filters[i].Since)
+		}
+	}
+	for i := range rec.Filters {
+		f := &rec.Filters[i]
+		sub, ok := subscriptionOf(f, s)
+		if !ok {
+			return fmt.Errorf("%w: %q is no filter", errState, f.Name)
+		}
+		s.subs[f.Name] = sub
+		s.subBytes += len(f.Name)
+		if slices.Contains(owed, f.Name) || f.Options&optionRetained != 0 && f.Since >= seen {
+			s.jobs = append(s.jobs, &retainedJob{name: f.Name, at: max(s.cursor, f.Since)})
+		}
+	}
+	slices.SortFunc(s.jobs, func(a, b *retainedJob) int { return cmp.Compare(a.at, b.at) })
+	for _, id := range rec.Pending {
+		s.in.ids[id] = &received{committed: true}
+	}
+	s.saved = s.cursor
+	return nil
+}
+
+func (s *session) readState(b []byte) (owed []string, seen stream.Index, clean bool, err error) {
+	num := func() (v uint64) {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			err, b = errState, nil
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	count := func() uint64 { // of things of a byte at least
+		n := num()
+		if n > uint64(len(b)) {
+			err, b = errState, nil
+			return 0
+		}
+		return n
+	}
+	text := func() string {
+		n := count()
+		t := string(b[:n])
+		b = b[n:]
+		return t
+	}
+	if len(b) < 2 || b[0] != stateVersion {
+		return nil, 0, false, fmt.Errorf("%w: it is of another version", errState)
+	}
+	clean, b = b[1] == 1, b[2:]
+	s.cursor, seen = stream.Index(num()), stream.Index(num())
+	for n := count(); n > 0 && err == nil; n-- {
+		s.lost.add(span{stream.Index(num()), stream.Index(num())})
+	}
+	for n := count(); n > 0 && err == nil; n-- {
+		owed = append(owed, text())
+	}
+	for n := count(); n > 0 && err == nil; n-- {
+		e := sent{index: stream.Index(num()), state: sentPublish}
+		if len(b) == 0 {
+			return nil, 0, false, errState
+		}
+		bits := b[0]
+		b = b[1:]
+		e.qos, e.retain = bits&3, bits&stateRetain != 0
+		if bits&stateReleased != 0 {
+			e.state = sentReleased
+		}
+		if bits&stateRare != 0 {
+			e.rare = new(rareSent)
+			for k := count(); k > 0 && err == nil; k-- {
+				e.rare.ids = append(e.rare.ids, uint32(num()))
+			}
+			e.rare.group, e.rare.subject = text(), stream.Subject(text())
+		}
+		if err == nil {
+			s.out.push(e)
+		}
+	}
+	if err == nil && len(b) > 0 {
+		err = fmt.Errorf("%w: %d bytes behind it", errState, len(b))
+	}
+	return owed, seen, clean, err
+}
+
+// filtersOf gives the wishes that are granted as the log keeps them.
+func filtersOf(wishes []wish) (fs []stream.SessionFilter) {
+	for _, w := range wishes {
+		if w.sub != nil {
+			fs = append(fs, stream.SessionFilter{Name: w.sub.name, Options: w.sub.options(w.retained)})
+		}
+	}
+	return fs
+}
