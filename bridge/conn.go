@@ -15,7 +15,7 @@ import (
 var errSlow = errors.New("bridge: the peer does not read")
 
 const (
-	controlReserve = 64 << 10        // what acknowledgements may take beyond a buffer's limit
+	controlReserve = 64 << 10        // what control packets may take beyond as much as deliveries may
 	drainChunk     = 16 << 10        // one write of a burst; each has its own deadline
 	closeTime      = 2 * time.Second // what the last bytes of a connection may take
 )
@@ -42,6 +42,7 @@ type conn struct {
 	mu       sync.Mutex
 	buf      []byte // not yet taken by the kernel nor by the burst
 	bursting int    // bytes that the burst's goroutine holds
+	control  [2]int // bytes of control packets among them: in buf at most, and in the burst
 	burst    bool   // there is a burst
 	wantRoom bool   // the loop waits for room
 	dirty    bool   // in the acker's list
@@ -65,8 +66,9 @@ func newConn(nc net.Conn, limit int, stuck time.Duration, a *acker) *conn {
 func (c *conn) Read(p []byte) (int, error) { return c.nc.Read(p) }
 
 // write appends a control packet and flushes. Control packets are bounded by
-// what the peer sends; a peer that makes us owe more than the buffer and its
-// reserve is cut off.
+// what the peer sends; a peer that makes us owe more of them than deliveries may
+// take, and a reserve, is cut off. Deliveries do not count here: a large message
+// that goes out slowly is no reason to cut off a peer that pings meanwhile.
 func (c *conn) write(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,10 +87,11 @@ func (c *conn) appendControl(p []byte) {
 	if c.closing || c.dead {
 		return
 	}
-	if len(c.buf)+c.bursting+len(p) > c.limit+controlReserve {
+	if c.control[0]+c.control[1]+len(p) > c.limit+controlReserve {
 		c.closeLocked(errSlow)
 		return
 	}
+	c.control[0] += len(p)
 	c.grow()
 	c.buf = append(c.buf, p...)
 }
@@ -150,6 +153,7 @@ func (c *conn) flushLocked() {
 			return
 		}
 		c.buf = c.buf[:copy(c.buf, c.buf[n:])]
+		c.control[0] = min(c.control[0], len(c.buf))
 	}
 	c.burst = true
 	c.wg.Add(1)
@@ -162,7 +166,7 @@ func (c *conn) drain() {
 	var own []byte
 	for {
 		c.mu.Lock()
-		c.bursting = 0
+		c.bursting, c.control[1] = 0, 0
 		if len(c.buf) == 0 || c.dead {
 			c.burst = false
 			c.release()
@@ -179,6 +183,7 @@ func (c *conn) drain() {
 		}
 		own, c.buf = c.buf, own[:0]
 		c.bursting = len(own)
+		c.control[0], c.control[1] = 0, c.control[0]
 		c.mu.Unlock()
 		for p := own; len(p) > 0; {
 			n := min(drainChunk, len(p))
@@ -314,6 +319,7 @@ func (c *conn) grow() {
 }
 
 func (c *conn) release() {
+	c.control[0] = 0
 	if cap(c.buf) > 0 && cap(c.buf) <= 64<<10 {
 		b := c.buf[:0]
 		bufPool.Put(&b)
