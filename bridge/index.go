@@ -53,6 +53,7 @@ type index struct {
 	changes uint64            // counts the subscriptions that came and went
 	wild    uint64            // the last change of a filter with a wildcard
 	groups  map[string]*group // by "GROUP/filter"
+	waiting int               // messages that wait in groups
 	cache   []*matchSet       // by SubjectID, direct mapped
 	held    int               // targets in cache
 }
@@ -113,6 +114,7 @@ func (x *index) remove(s *subscription) {
 			return
 		}
 		if g.remove(s); len(g.members) == 0 {
+			x.waiting -= len(g.waiting)
 			delete(x.groups, key)
 			of.groups = slices.DeleteFunc(of.groups, func(o *group) bool { return o == g })
 		}

@@ -19,8 +19,11 @@ type group struct {
 	waiting []stream.Index  // for a member with room, rising
 }
 
-// maxGroupWaiting bounds waiting; beyond it the oldest is dropped and counted.
-const maxGroupWaiting = 1 << 16
+// What waits is bounded, for one group and for all.
+const (
+	maxGroupWaiting = 1 << 16
+	maxWaiting      = 1 << 20
+)
 
 func (g *group) add(s *subscription) {
 	i, _ := slices.BinarySearchFunc(g.members, s.session.id, func(m *subscription, id string) int {
@@ -44,26 +47,25 @@ func (g *group) pick(i stream.Index) int {
 	return int(x * 0xd6e8feb86659fd93 >> 33 % uint64(len(g.members)))
 }
 
-// keep lets message i wait. It reports whether another one had to go.
-func (g *group) keep(i stream.Index) (dropped bool) {
+// keep lets message i wait for a member of g. If that is too much, the oldest that
+// waits for g is dropped, and counted.
+func (l *loop) keep(g *group, i stream.Index) {
 	at, found := slices.BinarySearch(g.waiting, i)
 	if found {
-		return false
+		return
 	}
 	g.waiting = slices.Insert(g.waiting, at, i)
-	if len(g.waiting) > maxGroupWaiting {
+	if l.index.waiting++; len(g.waiting) > maxGroupWaiting || l.index.waiting > maxWaiting {
 		g.waiting = g.waiting[1:]
-		return true
+		l.index.waiting--
+		l.b.meters.droppedSlow.Inc()
 	}
-	return false
 }
 
 // share gives m to one member of g, or lets it wait.
 func (l *loop) share(g *group, m *message) {
 	if len(g.waiting) > 0 || !l.shareNow(g, m) {
-		if g.keep(m.Index) {
-			l.b.meters.droppedSlow.Inc()
-		}
+		l.keep(g, m.Index)
 	}
 }
 
@@ -97,8 +99,11 @@ func (l *loop) serveWaiting(g *group) {
 			return
 		}
 		g.waiting = g.waiting[1:]
+		l.index.waiting--
 	}
-	g.waiting = nil
+	if len(g.waiting) == 0 {
+		g.waiting = nil
+	}
 }
 
 // giveBack lets others of its groups have what a session that loses its connection
@@ -117,9 +122,7 @@ func (l *loop) giveBack(s *session) {
 		if g == nil {
 			continue // nobody else is here: it waits for its session
 		}
-		if g.keep(e.index) {
-			l.b.meters.droppedSlow.Inc()
-		}
+		l.keep(g, e.index)
 		s.out.done(i)
 		l.serveWaiting(g)
 	}
