@@ -14,6 +14,7 @@ import (
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -27,7 +28,7 @@ type Config struct {
 	Metrics    *metrics.Set
 	Authorizer Authorizer // nil: everybody may do everything
 
-	MaxConnections   int           // 100,000; beyond it a connection is closed as it comes
+	Seats            *socket.Seats // for connections, as many as the limit of open files allows; one without is closed as it comes
 	MaxSubscriptions int           // 10,000 of one session
 	MaxPacket        int           // 1 MiB, of a packet that a client sends
 	ReceiveMaximum   int           // 1,024 publications of an MQTT 5 client without acknowledgement
@@ -43,7 +44,9 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.MaxConnections = cmp.Or(c.MaxConnections, 100_000)
+	if c.Seats == nil {
+		c.Seats = socket.NewSeats(0)
+	}
 	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 10_000)
 	c.MaxPacket = cmp.Or(c.MaxPacket, 1<<20)
 	c.ReceiveMaximum = cmp.Or(c.ReceiveMaximum, 1024)
@@ -74,8 +77,8 @@ func (c *Config) Validate() error {
 		return errors.New("bridge: TopicAliasMax must be 1 to 65535")
 	case c.Buffer < 0 || c.Uncommitted < 0:
 		return errors.New("bridge: Buffer and Uncommitted must not be negative")
-	case c.MaxConnections < 0 || c.MaxSubscriptions < 0:
-		return errors.New("bridge: MaxConnections and MaxSubscriptions must not be negative")
+	case c.MaxSubscriptions < 0:
+		return errors.New("bridge: MaxSubscriptions must not be negative")
 	case c.ConnectTimeout < 0 || c.StuckTimeout < 0 || c.SessionExpiry < 0:
 		return errors.New("bridge: ConnectTimeout, StuckTimeout and SessionExpiry must not be negative")
 	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > 65535*time.Second || c.MaxKeepAlive%time.Second != 0:

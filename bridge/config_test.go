@@ -22,7 +22,6 @@ func TestConfigIsValidated(t *testing.T) {
 		"no publisher":                 {func(c *Config) { c.Publisher = nil }, false},
 		"no node":                      {func(c *Config) { c.Node = 0 }, false},
 		"no metrics":                   {func(c *Config) { c.Metrics = nil }, false},
-		"negative connections":         {func(c *Config) { c.MaxConnections = -1 }, false},
 		"negative subscriptions":       {func(c *Config) { c.MaxSubscriptions = -1 }, false},
 		"small packet":                 {func(c *Config) { c.MaxPacket = 1023 }, false},
 		"smallest packet":              {func(c *Config) { c.MaxPacket = 1024 }, true},

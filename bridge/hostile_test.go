@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/nackmq/nackmq/internal/socket"
 )
 
 // Each of these is answered in one clear way, and the broker serves on.
@@ -261,7 +263,7 @@ func TestStuckPeerIsCutOff(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.MaxConnections = 2 })
+	h := newHouse(t, func(c *Config) { c.Seats = socket.NewSeats(2) })
 	h.connect(4, "1")
 	two := h.connect(4, "2")
 	h.dial(4).closed(0)

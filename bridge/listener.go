@@ -48,9 +48,9 @@ func (b *Bridge) admit(nc net.Conn) (*client, bool) {
 	c := newClient(b, nc)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	full := len(b.clients) >= b.cfg.MaxConnections
+	full := !b.closing && !b.cfg.Seats.Take()
 	if full && !b.full {
-		b.cfg.Log.Warn().Int("limit", b.cfg.MaxConnections).Msg("no room for more mqtt connections, closing new ones")
+		b.cfg.Log.Warn().Int("limit", b.cfg.Seats.Limit()).Msg("no room for more mqtt connections, closing new ones")
 	}
 	if b.full = full; full || b.closing {
 		if full {
@@ -71,6 +71,7 @@ func (b *Bridge) serveConn(c *client) {
 		b.mu.Lock()
 		delete(b.clients, c)
 		b.mu.Unlock()
+		b.cfg.Seats.Give()
 	}()
 	defer c.finish()
 	defer c.leave()

@@ -17,6 +17,7 @@ import (
 	"github.com/nackmq/nackmq/cluster"
 	"github.com/nackmq/nackmq/internal/config"
 	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto/nacknet"
 )
 
@@ -54,6 +55,7 @@ type Node struct {
 	started  time.Time
 	addrs    Addresses
 	web      *http.Server
+	seats    *socket.Seats // for connections of all three ports
 
 	state    atomic.Int32  // a State
 	failed   chan struct{} // closed by fail
@@ -84,12 +86,13 @@ func Start(ctx context.Context, cfg config.Config, o Options) (*Node, error) {
 		registry: newRegistry(o.Build),
 		started:  time.Now(),
 		addrs:    l.addresses(),
+		seats:    socket.NewSeats(0),
 		failed:   make(chan struct{}),
 		stopping: make(chan struct{}),
 	}
 	n.web = n.newHTTPServer()
 	n.running.Go(func() {
-		if err := n.web.Serve(l.http); !errors.Is(err, http.ErrServerClosed) {
+		if err := n.web.Serve(n.seats.Listener(l.http)); !errors.Is(err, http.ErrServerClosed) {
 			n.fail(fmt.Errorf("http: %w", err))
 		}
 	})
@@ -124,6 +127,7 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 		Broker:    member.Broker(),
 		Publisher: member,
 		Node:      member.Status().Node,
+		Seats:     n.seats,
 		Metrics:   set,
 		Log:       n.log.With().Str("room", "mqtt").Logger(),
 	}); err != nil {
@@ -134,6 +138,7 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 		Publisher: member,
 		Metrics:   set,
 		Node:      n.cfg.Name(),
+		Seats:     n.seats,
 		Log:       n.log.With().Str("room", "native").Logger(),
 	})
 	if err != nil {

@@ -15,13 +15,12 @@ func TestServerConfigIsValidated(t *testing.T) {
 		change func(*ServerConfig)
 		ok     bool
 	}{
-		"defaults":             {func(*ServerConfig) {}, true},
-		"no broker":            {func(c *ServerConfig) { c.Broker = nil }, false},
-		"no publisher":         {func(c *ServerConfig) { c.Publisher = nil }, false},
-		"negative loops":       {func(c *ServerConfig) { c.Loops = -1 }, false},
-		"too many loops":       {func(c *ServerConfig) { c.Loops = maxLoops + 1 }, false},
-		"negative connections": {func(c *ServerConfig) { c.MaxConnections = -1 }, false},
-		"a limit of the core":  {func(c *ServerConfig) { c.Limits = session.Limits{Heartbeat: time.Millisecond} }, false},
+		"defaults":            {func(*ServerConfig) {}, true},
+		"no broker":           {func(c *ServerConfig) { c.Broker = nil }, false},
+		"no publisher":        {func(c *ServerConfig) { c.Publisher = nil }, false},
+		"negative loops":      {func(c *ServerConfig) { c.Loops = -1 }, false},
+		"too many loops":      {func(c *ServerConfig) { c.Loops = maxLoops + 1 }, false},
+		"a limit of the core": {func(c *ServerConfig) { c.Limits = session.Limits{Heartbeat: time.Millisecond} }, false},
 	} {
 		cf := ServerConfig{Broker: l.Broker, Publisher: l}
 		c.change(&cf)

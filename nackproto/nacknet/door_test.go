@@ -167,7 +167,7 @@ func TestSubscribersSendNothing(t *testing.T) {
 // What is counted is what the bridge counts by the same names.
 func TestCountsOfADoor(t *testing.T) {
 	set := metrics.New(prometheus.NewRegistry())
-	_, l, addr := serveLocal(t, ServerConfig{Metrics: set, MaxConnections: 2, Authorizer: onlyPublic{}})
+	_, l, addr := serveLocal(t, ServerConfig{Metrics: set, Seats: socket.NewSeats(2), Authorizer: onlyPublic{}})
 	sessions := func() float64 { return testutil.ToFloat64(set.Sessions.WithLabelValues(metrics.Native)) }
 	published := func(result string) float64 {
 		return testutil.ToFloat64(set.Publishes.WithLabelValues(metrics.Native, result))
@@ -228,7 +228,7 @@ func eventually(t testing.TB, ok func() bool) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	s, _, addr := serveLocal(t, ServerConfig{MaxConnections: 2})
+	s, _, addr := serveLocal(t, ServerConfig{Seats: socket.NewSeats(2)})
 	dialPeer(t, addr, 0)
 	dialPeer(t, addr, 0)
 	nc, err := net.Dial("tcp", addr)

@@ -23,7 +23,7 @@ func (s *Server) ServeTLS(ctx context.Context, l net.Listener, cf *tls.Config) e
 			nc.SetDeadline(time.Now().Add(nackproto.HelloTimeout))
 			if err := tc.HandshakeContext(s.ctx); err != nil {
 				nc.Close()
-				s.live.Add(-1)
+				s.give()
 				return
 			}
 			nc.SetDeadline(time.Time{})
@@ -50,7 +50,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, take func(net.Conn))
 	defer s.wg.Done()
 	socket.Tune(l, socket.DeadAfter)
 	return socket.Accept(ctx, l, s.cf.Log, func(nc net.Conn) {
-		if s.live.Add(1) > int64(s.cf.MaxConnections) {
+		if !s.take() {
 			s.turnAway(nc)
 			return
 		}
@@ -58,12 +58,25 @@ func (s *Server) serve(ctx context.Context, l net.Listener, take func(net.Conn))
 	})
 }
 
+// take counts a connection, if there is a seat for it; give ends that.
+func (s *Server) take() bool {
+	ok := s.cf.Seats.Take()
+	if ok {
+		s.live.Add(1)
+	}
+	return ok
+}
+
+func (s *Server) give() {
+	s.live.Add(-1)
+	s.cf.Seats.Give()
+}
+
 // busy is the frame for whom there is no room.
 var busy = (&nackproto.Close{Code: nackproto.CloseBusy, Retry: 5 * time.Second, Reason: "too many connections"}).AppendTo(nil)
 
 // turnAway tells a client that there is no room, if the socket takes it at once.
 func (s *Server) turnAway(nc net.Conn) {
-	s.live.Add(-1)
 	s.stats.turnAway()
 	nc.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, ok := nc.(*net.TCPConn); ok {
@@ -80,7 +93,7 @@ func (s *Server) adopt(nc net.Conn) {
 	defer s.mu.Unlock()
 	if s.closed {
 		nc.Close()
-		s.live.Add(-1)
+		s.give()
 		return
 	}
 	l.inbox.post(event{kind: evOpened, conn: newConn(l, nc, serial)})

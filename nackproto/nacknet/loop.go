@@ -169,7 +169,7 @@ func (l *loop) gone(c *conn) {
 	}
 	c.close()
 	l.live--
-	l.server.live.Add(-1)
+	l.server.give()
 }
 
 // leave takes a connection out of the table: its session is over.

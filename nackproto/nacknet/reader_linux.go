@@ -3,8 +3,6 @@ package nacknet
 import (
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // A rawReader reads a plain TCP connection. It holds a buffer only while there is
@@ -56,13 +54,4 @@ func (r *rawReader) try(fd uintptr) bool {
 		r.buf, r.n = buf, max(n, 0)
 		return true
 	}
-}
-
-// maxConnections gives what the limit of open files allows, with some to spare.
-func maxConnections() int {
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
-		return 1 << 14
-	}
-	return int(min(max(lim.Cur, 256)-128, 1<<20))
 }

@@ -5,5 +5,3 @@ package nacknet
 func newReadFrom(c *conn) readFrom {
 	return &netReader{nc: c.nc, small: make([]byte, smallRead)}
 }
-
-func maxConnections() int { return 1 << 14 }

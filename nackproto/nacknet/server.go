@@ -14,6 +14,7 @@ import (
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/internal/metrics"
+	"github.com/nackmq/nackmq/internal/socket"
 	"github.com/nackmq/nackmq/nackproto"
 	"github.com/nackmq/nackmq/nackproto/session"
 	"github.com/nackmq/nackmq/stream"
@@ -21,17 +22,17 @@ import (
 
 // ServerConfig is what a Server is made of. Broker and Publisher are needed.
 type ServerConfig struct {
-	Broker         *broker.Broker
-	Publisher      broker.Publisher
-	Authorizer     session.Authorizer // nil: everybody may do everything
-	Limits         session.Limits     // of each loop
-	Loops          int                // default GOMAXPROCS
-	MaxConnections int                // default what the limit of open files allows, at most 1 Mi
-	Node           string             // this member's name
-	Servers        []string           // URLs of the cluster's servers, told to clients
-	Origins        []string           // patterns of hosts whose pages may connect by WebSocket, besides our own
-	Log            zerolog.Logger
-	Metrics        *metrics.Set // nil: nothing is counted
+	Broker     *broker.Broker
+	Publisher  broker.Publisher
+	Authorizer session.Authorizer // nil: everybody may do everything
+	Limits     session.Limits     // of each loop
+	Loops      int                // default GOMAXPROCS
+	Seats      *socket.Seats      // for connections; default as many as the limit of open files allows
+	Node       string             // this member's name
+	Servers    []string           // URLs of the cluster's servers, told to clients
+	Origins    []string           // patterns of hosts whose pages may connect by WebSocket, besides our own
+	Log        zerolog.Logger
+	Metrics    *metrics.Set // nil: nothing is counted
 }
 
 // Validate says in one sentence which field is missing or out of its range.
@@ -41,8 +42,6 @@ func (c *ServerConfig) Validate() error {
 		return errors.New("nacknet: Broker and Publisher must be set")
 	case c.Loops < 0 || c.Loops > maxLoops:
 		return fmt.Errorf("nacknet: Loops must be 1 to %d, or 0 for GOMAXPROCS", maxLoops)
-	case c.MaxConnections < 0:
-		return errors.New("nacknet: MaxConnections must not be negative")
 	}
 	if err := c.Limits.Validate(); err != nil {
 		return fmt.Errorf("nacknet: %w", err)
@@ -91,8 +90,8 @@ func NewServer(cf ServerConfig) (*Server, error) {
 	if cf.Loops == 0 {
 		cf.Loops = runtime.GOMAXPROCS(0)
 	}
-	if cf.MaxConnections == 0 {
-		cf.MaxConnections = maxConnections()
+	if cf.Seats == nil {
+		cf.Seats = socket.NewSeats(0)
 	}
 	s := &Server{
 		cf: cf, stats: newCounters(cf.Metrics), claims: map[stream.PublisherID]claim{},

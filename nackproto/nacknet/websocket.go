@@ -15,8 +15,7 @@ const maxWebSocketMessage = 64 << 10
 // WebSocket gives the handler for the path /nack.
 func (s *Server) WebSocket() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.live.Add(1) > int64(s.cf.MaxConnections) {
-			s.live.Add(-1)
+		if !s.take() {
 			s.stats.turnAway()
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "too many connections", http.StatusServiceUnavailable)
@@ -28,7 +27,7 @@ func (s *Server) WebSocket() http.Handler {
 			CompressionMode: websocket.CompressionDisabled,
 		})
 		if err != nil {
-			s.live.Add(-1)
+			s.give()
 			return // Accept has answered
 		}
 		nc := websocket.NetConn(context.Background(), ws, websocket.MessageBinary)
