@@ -114,7 +114,7 @@ func (d *dataDir) identify() (fresh bool, err error) {
 				return false, d.explain(err, filepath.Join(d.path, sub))
 			}
 			if len(es) > 0 {
-				return false, refuse(fs.ErrNotExist, "%s is missing, but %s holds %s: restore the whole directory from a copy, or empty it and start with nothing",
+				return false, refuse(fs.ErrNotExist, "%s is missing, but %s holds %s: put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and start with nothing",
 					path, filepath.Join(d.path, sub), es[0].Name())
 			}
 		}
@@ -129,7 +129,7 @@ func (d *dataDir) identify() (fresh bool, err error) {
 		for _, sub := range []string{logDir, snapDir} {
 			sub = filepath.Join(d.path, sub)
 			if st, err := os.Stat(sub); errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
-				return false, refuse(fs.ErrNotExist, "%s is missing, but %s is there: restore the whole directory from a copy, or empty it and start with nothing", sub, path)
+				return false, refuse(fs.ErrNotExist, "%s is missing, but %s is there: put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and start with nothing", sub, path)
 			}
 		}
 		return false, nil
@@ -171,7 +171,7 @@ func (d *dataDir) explain(err error, path string) error {
 	case errors.Is(err, syscall.ENOTDIR):
 		return refuse(err, "%s is not a directory: name another data directory", path)
 	case errors.Is(err, wal.ErrNoLog):
-		return refuse(err, "%s holds no log, but %s is there: restore the whole directory from a copy, or empty it and start with nothing",
+		return refuse(err, "%s holds no log, but %s is there: put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and start with nothing",
 			path, filepath.Join(d.path, nodeFile))
 	case errors.Is(err, wal.ErrInUse), errors.Is(err, wal.ErrForeign), errors.Is(err, wal.ErrNewer),
 		errors.Is(err, snap.ErrDamaged), errors.Is(err, snap.ErrNewer), errors.Is(err, snap.ErrForeign), errors.Is(err, snap.ErrNoBase):

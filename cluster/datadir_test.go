@@ -79,13 +79,13 @@ func TestRefusals(t *testing.T) {
 		want  []string
 	}{
 		"no node.json": {func(t *testing.T, dir string) { remove(t, dir+"/node.json") },
-			[]string{"node.json is missing, but ", "restore"}},
+			[]string{"node.json is missing, but ", "put back"}},
 		"node.json is not JSON": {func(t *testing.T, dir string) { edit(t, dir, "node.json", func([]byte) []byte { return []byte("{") }) },
-			[]string{"node.json is damaged", "restore"}},
+			[]string{"node.json is damaged", "put back"}},
 		"node.json is empty": {func(t *testing.T, dir string) { edit(t, dir, "node.json", func([]byte) []byte { return nil }) },
-			[]string{"node.json is damaged", "restore"}},
+			[]string{"node.json is damaged", "put back"}},
 		"another life in node.json": {func(t *testing.T, dir string) { edit(t, dir, "node.json", swap(`"life": 1`, `"life": 7`)) },
-			[]string{"node.json is damaged", "restore"}},
+			[]string{"node.json is damaged", "put back"}},
 		"a newer node.json": {func(t *testing.T, dir string) { edit(t, dir, "node.json", swap(`"format": 1`, `"format": 2`)) },
 			[]string{"node.json has format 2", "start the version that wrote it"}},
 		"node.json of another node": {func(t *testing.T, dir string) {
@@ -96,26 +96,26 @@ func TestRefusals(t *testing.T) {
 			}
 		}, []string{"/log/", "belongs to"}},
 		"no log directory": {func(t *testing.T, dir string) { remove(t, dir+"/log") },
-			[]string{"/log is missing", "restore"}},
+			[]string{"/log is missing", "put back"}},
 		"an empty log directory": {func(t *testing.T, dir string) { remove(t, dir+"/log"); os.Mkdir(dir+"/log", 0o700) },
-			[]string{"/log holds no log", "restore"}},
+			[]string{"/log holds no log", "put back"}},
 		"a file in place of the log directory": {func(t *testing.T, dir string) { remove(t, dir+"/log"); os.WriteFile(dir+"/log", nil, 0o600) },
-			[]string{"/log is missing", "restore"}},
+			[]string{"/log is missing", "put back"}},
 		"the last segment is gone": {func(t *testing.T, dir string) { remove(t, newest(t, dir, "log/*.wal")) },
-			[]string{"/log/", "restore"}},
+			[]string{"/log/", "put back"}},
 		"a bit of the log is flipped": {func(t *testing.T, dir string) {
 			names, _ := filepath.Glob(dir + "/log/*.wal")
 			edit(t, dir, "log/"+filepath.Base(names[1]), flipAt(3000))
-		}, []string{"/log/", "is damaged", "restore"}},
+		}, []string{"/log/", "is damaged", "put back"}},
 		"no snapshot directory": {func(t *testing.T, dir string) { remove(t, dir+"/snap") },
-			[]string{"/snap is missing", "restore"}},
+			[]string{"/snap is missing", "put back"}},
 		"no snapshot": {func(t *testing.T, dir string) { remove(t, dir+"/snap"); os.Mkdir(dir+"/snap", 0o700) },
-			[]string{"/snap", "holds no snapshot", "restore"}},
+			[]string{"/snap", "holds no snapshot", "put back"}},
 		"the snapshot is damaged": {func(t *testing.T, dir string) { edit(t, dir, "snap/00000000000000000000.snap", flipAt(70)) },
-			[]string{"00000000000000000000.snap is damaged at byte", "restore"}},
+			[]string{"00000000000000000000.snap is damaged at byte", "put back"}},
 		"the snapshot is cut short": {func(t *testing.T, dir string) {
 			edit(t, dir, "snap/00000000000000000000.snap", func(b []byte) []byte { return b[:len(b)-5] })
-		}, []string{"00000000000000000000.snap is cut short", "restore"}},
+		}, []string{"00000000000000000000.snap is cut short", "put back"}},
 		"a newer snapshot": {func(t *testing.T, dir string) {
 			edit(t, dir, "snap/00000000000000000000.snap", func(b []byte) []byte { b[11] = 9; return b })
 		}, []string{"00000000000000000000.snap has format 9", "start the version that wrote it"}},
@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 		}, []string{"00000000000000000000.snap belongs to cluster", "its own data directory"}},
 		"a snapshot under another name": {func(t *testing.T, dir string) {
 			os.Rename(dir+"/snap/00000000000000000000.snap", dir+"/snap/00000000000000000003.snap")
-		}, []string{"00000000000000000003.snap is of entry 0", "restore"}},
+		}, []string{"00000000000000000003.snap is of entry 0", "put back"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, c := used(t)

@@ -88,7 +88,7 @@ func readIdentity(path string) (identity, error) {
 }
 
 func damagedIdentity(path string, cause error) error {
-	return refuse(cause, "%s is damaged: restore the whole directory from a copy, or empty it and start with nothing", path)
+	return refuse(cause, "%s is damaged: put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and start with nothing", path)
 }
 
 // write replaces node.json: the old one is there until the new one is durable.

@@ -83,7 +83,7 @@ func (m *Member) load(fresh bool) error {
 		Logger: raftLog{m.cfg.Log}, Applied: m.observe,
 	}, m.now())
 	if err != nil {
-		return refuse(err, "%s and %s do not fit together (%v): restore the whole directory from a copy, or empty it and start with nothing",
+		return refuse(err, "%s and %s do not fit together (%v): put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and start with nothing",
 			filepath.Join(m.dir.path, logDir), m.dir.snap.Path(snap.Name(found.Base.Index)), err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (o *origin) restart(now time.Duration) {
 func (o *origin) settle(a *stream.Applied, now time.Duration) (*Batch, error) {
 	oldest := len(o.waiting) > 0 && o.waiting[0].Origin == a.Origin
 	if oldest != a.Accepted {
-		return nil, fmt.Errorf("engine: the log has batches of life %d of this member already: node.json is older than the log, restore both together", a.Origin.Life)
+		return nil, fmt.Errorf("engine: the log has batches of life %d of this member already: node.json is older than the log: put back the one that belongs to it", a.Origin.Life)
 	}
 	if !oldest {
 		return nil, nil

@@ -60,14 +60,14 @@ func Survey(dir wal.Dir, cluster, first, last uint64) (s Set, err error) {
 			case err != nil:
 				return s, err
 			case i > last:
-				return s, &refusal{fmt.Sprintf("snap: %s is of entry %d, but the log ends at entry %d: restore the whole data directory from a copy, or empty it and let the node join again under a new identity", dir.Path(Name(i)), i, last), ErrNoBase}
+				return s, &refusal{fmt.Sprintf("snap: %s is of entry %d, but the log ends at entry %d: put back a copy of the whole data directory if nothing was confirmed since it was made, or empty it and let the node join again under a new identity", dir.Path(Name(i)), i, last), ErrNoBase}
 			default:
 				s.Younger = append(s.Younger, i)
 			}
 		}
 	}
 	if !found || s.Base > last {
-		return s, &refusal{fmt.Sprintf("snap: %s holds no snapshot that the log goes on from, which has the entries %d to %d: restore the whole data directory from a copy, or empty it and let the node join again under a new identity", dir.Path("."), first, last), ErrNoBase}
+		return s, &refusal{fmt.Sprintf("snap: %s holds no snapshot that the log goes on from, which has the entries %d to %d: put back a copy of the whole data directory if nothing was confirmed since it was made, or empty it and let the node join again under a new identity", dir.Path("."), first, last), ErrNoBase}
 	}
 	if err := dir.Sync(); err != nil {
 		return s, fmt.Errorf("snap: %w", err)

@@ -68,7 +68,7 @@ func (r *refusal) Error() string { return r.sentence }
 func (r *refusal) Unwrap() error { return r.is }
 
 func damaged(path, what string) error {
-	return &refusal{fmt.Sprintf("snap: %s %s: restore the whole data directory from a copy, or empty it and let the node join again under a new identity", path, what), ErrDamaged}
+	return &refusal{fmt.Sprintf("snap: %s %s: put back a copy of the whole data directory if nothing was confirmed since it was made, or empty it and let the node join again under a new identity", path, what), ErrDamaged}
 }
 
 // Name gives the file name of the snapshot at index.

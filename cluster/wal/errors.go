@@ -38,7 +38,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("wal: %s %s: restore the whole directory from a copy, or empty it and let the node rejoin under a new identity", e.File, e.Reason)
+	return fmt.Sprintf("wal: %s %s: put back a copy of the whole directory if nothing was confirmed since it was made, or empty it and let the node rejoin under a new identity", e.File, e.Reason)
 }
 
 // refusal is a whole sentence of its own that is still one of the sentinels.
