@@ -1,6 +1,7 @@
 package nacknet
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -311,4 +312,47 @@ func TestGarbage(t *testing.T) {
 		t.Fatalf("got %v, want CONFIRM", c)
 	}
 	eventually(t, func() bool { return s.Connections() == 1 })
+}
+
+// A message of 64 bytes on a subject of 20 characters costs at most 72 on the wire,
+// all counted, once the subject has been introduced. The same as an MQTT PUBLISH of
+// QoS 0 is 87: fixed header 2, length of the topic 2, topic 19, payload 64.
+func TestSteadyStateBytes(t *testing.T) {
+	const subject, n = "/fleet/dev/0042/temp", 1000
+	_, l, addr := serveLocal(t, ServerConfig{Limits: session.Limits{Heartbeat: time.Hour}})
+	if len(subject) != 20 {
+		t.Fatal("the subject is not of 20 characters")
+	}
+	sub := dialPeer(t, addr, 0)
+	sub.send(&nackproto.Subscribe{Sub: 1, Filter: subject})
+	sub.next()
+	arrived := &countConn{Conn: sub.nc}
+	sub.nc = arrived
+	first := int64(0)
+	for i := range n {
+		placeWait(t, l, subject, bytes.Repeat([]byte{'x'}, 64))
+		for ok := false; !ok; {
+			_, ok = sub.next().(*nackproto.Message)
+		}
+		if i == 0 {
+			first = arrived.n
+		}
+	}
+	if got := float64(arrived.n-first) / (n - 1); got > 72 {
+		t.Errorf("%.1f bytes a message", got)
+	} else {
+		t.Logf("%.1f bytes a message", got)
+	}
+}
+
+// A countConn counts the bytes that were read.
+type countConn struct {
+	net.Conn
+	n int64
+}
+
+func (c *countConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.n += int64(n)
+	return n, err
 }
