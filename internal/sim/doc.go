@@ -2,9 +2,10 @@
 // checks after every step that they keep their promises.
 //
 // What runs is what serves: the engine and its queue, the log and its guard, the
-// snapshots, what a start makes of them, the ledger and the broker. What is simulated is what they stand on: the disk
-// (wal.MemDir, which loses any part of what was not synced, by sectors), the
-// clocks, and the publishers in front. A process is driven as package cluster does
+// snapshots, what a start makes of them, the ledger and the broker. What is
+// simulated is what they stand on: the disk (wal.MemDir, which loses any part of
+// what was not synced, by sectors), the clocks, and in front the publishers and the
+// clients with sessions. A process is driven as package cluster does
 // it, but its disk answers at a moment that the seed chooses, and it may be killed
 // or lose power at any step, also between any two operations on its disk.
 //
@@ -15,6 +16,8 @@
 //	P2  an entry is applied only when a majority has it synced; what was confirmed
 //	    or read is there after every restart
 //	P6  a publication that is repeated gets the place of the first
+//	S11 what a session publishes under a number, and S12 each of its wills, is
+//	    placed once at most
 //	S1  a ledger that was rebuilt from a snapshot and the log behind it is, byte by
 //	    byte, one that never stopped
 //	    time never decreases along the log and runs with the monotonic clock

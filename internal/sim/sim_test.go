@@ -131,12 +131,13 @@ func TestSimReplays(t *testing.T) {
 // The simulator finds bugs, within some hundred seeds each.
 func TestSimFindsPlantedBugs(t *testing.T) {
 	for name, bug := range map[string]Bug{
-		"confirmed before it is synced":            ConfirmEarly,
-		"a failed sync is ignored":                 IgnoreFailedSync,
-		"repetitions come under new numbers":       Renumber,
-		"the base is moved too early":              CompactEarly,
-		"a start takes the youngest snapshot":      ForgetSnapshot,
-		"batches are numbered as in a life before": ReuseLife,
+		"confirmed before it is synced":             ConfirmEarly,
+		"a failed sync is ignored":                  IgnoreFailedSync,
+		"repetitions come under new numbers":        Renumber,
+		"the base is moved too early":               CompactEarly,
+		"a start takes the youngest snapshot":       ForgetSnapshot,
+		"batches are numbered as in a life before":  ReuseLife,
+		"a session's publications are not numbered": Unnumbered,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 300; seed++ {

@@ -45,7 +45,13 @@ func (w *world) misfortune(n *node) {
 		w.tracef("the disk takes %v", d.slow)
 		w.after(w.upTo(5*time.Second), "the disk is fast again", func() { d.slow = 0 })
 	case 9:
-		w.wall += int64(24*time.Hour/time.Millisecond) * int64(1-2*w.rnd.IntN(2))
+		// Not for more than three days in all: a publisher that the log has not heard
+		// of for seven is forgotten, as it is told (stream.Limits.SubjectAge).
+		days := 1 - 2*w.rnd.IntN(2)
+		if w.days += days; w.days < -3 || w.days > 3 {
+			w.days, days = w.days-2*days, -days
+		}
+		w.wall += int64(24*time.Hour/time.Millisecond) * int64(days)
 		w.tracef("the wall clock jumps by a day")
 	case 10:
 		w.wall += w.rnd.Int64N(4000) - 2000

@@ -35,6 +35,7 @@ const (
 	CompactEarly         // a snapshot becomes the base although the cache needs what is before it
 	ForgetSnapshot       // the base is gone: a start takes the youngest snapshot for it
 	ReuseLife            // a start does not count
+	Unnumbered           // what a session publishes again comes without its number
 )
 
 // Result tells what a run met.
@@ -57,6 +58,7 @@ type world struct {
 	src    *rand.PCG
 	now    time.Duration // virtual
 	wall   int64         // milliseconds between the wall clock and virtual time
+	days   int           // that the wall clock has jumped by
 	events eventHeap
 	order  uint64 // events of one moment happen in the order in which they were made
 	fine   bool   // nothing fails any more
@@ -64,6 +66,7 @@ type world struct {
 	nodes      []*node
 	net        *network
 	publishers []*publisher
+	clients    []*client
 	truth      *truth
 	res        Result
 }
@@ -116,11 +119,17 @@ func (w *world) run() {
 	for i := range 2 + w.rnd.IntN(3) {
 		w.publishers = append(w.publishers, newPublisher(w, i))
 	}
+	for i := range 1 + w.rnd.IntN(3) {
+		w.clients = append(w.clients, newClient(w, i))
+	}
 	for _, n := range w.nodes {
 		n.start()
 	}
 	for _, p := range w.publishers {
 		w.after(w.upTo(time.Second), "publish", p.tick)
+	}
+	for _, c := range w.clients {
+		w.after(w.upTo(time.Second), c.name, c.tick)
 	}
 	w.weather()
 	// Fine weather begins at cfg.Weather, and a minute of it is enough for all.
