@@ -7,11 +7,16 @@ import (
 
 func TestSeats(t *testing.T) {
 	s := NewSeats(2)
-	if !s.Take() || !s.Take() || s.Take() {
-		t.Error("two seats are not two")
+	for i, want := range []bool{true, true, false} {
+		if got := s.Take(); got != want {
+			t.Errorf("take %d of two seats: %v", i+1, got)
+		}
 	}
-	if s.Give(); !s.Take() || s.Take() {
-		t.Error("a seat that was given back is one")
+	s.Give()
+	for i, want := range []bool{true, false} {
+		if got := s.Take(); got != want {
+			t.Errorf("take %d of one seat that was given back: %v", i+1, got)
+		}
 	}
 	if n := NewSeats(0).Limit(); n < 128 {
 		t.Errorf("by default there are %d seats", n)
