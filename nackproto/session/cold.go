@@ -10,7 +10,8 @@ import (
 type cold struct {
 	in      []byte // the beginning of a frame, or frames of a session that is paused
 	inSince ticks  // when the first byte of the frame in in came
-	out     []byte // frames that go before everything else; a frame that was cut stands first, without its beginning
+	tail    []byte // of a write that was cut, what the log does not hold: it goes before out, and is never more than one write's
+	out     []byte // answers and what else goes before messages
 	flight  []byte // what the driver has while it is Later
 
 	gaps      []gap
@@ -54,7 +55,7 @@ func (c *Core) thaw(slot uint32) {
 		return
 	}
 	cd := c.cold[slot]
-	if len(cd.in) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || len(cd.names) > 0 || cd.aheadUntil != 0 || cd.rights != nil || cd.pub != nil {
+	if len(cd.in) > 0 || len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || len(cd.names) > 0 || cd.aheadUntil != 0 || cd.rights != nil || cd.pub != nil {
 		return
 	}
 	for _, n := range cd.nacks {

@@ -36,8 +36,7 @@ type Driver interface {
 type Source interface {
 	Head() stream.Index
 	Top(stream.Subject) (stream.Top, bool)
-	Last(stream.Subject) (stream.Message, bool)
-	History(s stream.Subject, n int, buf []stream.Message) []stream.Message
+	Retained(stream.Subject) (stream.Message, bool)
 	Subjects(f stream.Filter, from stream.SubjectID, yield func(stream.Subject, stream.Top) bool) (next stream.SubjectID, more bool)
 	// ReadSubject fails with a *stream.LostError, ReadLog when the cache no longer
 	// holds what comes next.
@@ -239,7 +238,7 @@ func (c *Core) Wrote(id ID, n int, now int64) {
 		r.wrote = c.now
 	}
 	if len(rest) > 0 {
-		cd.out = append(append([]byte(nil), rest...), cd.out...)
+		cd.tail = append([]byte(nil), rest...)
 		r.flags |= full
 		return
 	}

@@ -36,5 +36,7 @@
 // comes. A session gets a batch in one write.
 //
 // A driver takes as much of a write as it can. What does not go out is not kept:
-// only the rest of the frame that was cut is, since the log may be trimmed.
+// only the rest of the frame that was cut is, since the log may be trimmed, and
+// what else the log does not hold. However large that is, it is no answer that the
+// peer left waiting: whether a reader is too slow, only the stuck timer says.
 package session

@@ -28,6 +28,7 @@ type gap struct {
 	follow uint32
 	kind   gapKind
 	begun  bool            // a message was handed over
+	state  bool            // what the subject's state was at pos goes first, as a snapshot
 	ended  bool            // the chain has no more for the time being
 	pos    stream.Position // everything up to it was handed over, or told lost
 	hint   stream.Index    // of the message at pos; 0: not known
@@ -60,7 +61,7 @@ func (c *Core) openGap(slot, fi uint32, kind gapKind, pos stream.Position, hint 
 	if f.sub&gapped != 0 {
 		g := cd.gapOf(fi)
 		if g.pos.Epoch != pos.Epoch || pos.Seq < g.pos.Seq {
-			g.pos, g.hint, g.begun, g.ended = pos, hint, false, false
+			g.pos, g.hint, g.begun, g.ended, g.state = pos, hint, false, false, false
 		}
 		if kind > g.kind {
 			g.kind = kind
@@ -95,15 +96,15 @@ func (c *Core) turnOfGaps(slot uint32, cd *cold) bool {
 	c.resetScratch()
 	first := 0
 	for first < len(cd.gaps) && first < gapsPerTurn && len(c.scratch) < turnBytes {
-		last := min(first+gapsAtOnce, len(cd.gaps))
-		if !c.mergeGaps(slot, cd, cd.gaps[first:last]) {
+		n, ok := c.mergeGaps(slot, cd.gaps[first:min(first+gapsAtOnce, len(cd.gaps))])
+		if !ok {
 			return false // closed
 		}
-		first = last
+		first += n
 	}
 	if len(c.scratch) > 0 && !c.writeScratch(slot, func(m mark) {
 		g := cd.gapOf(m.follow)
-		g.pos, g.hint, g.ended = stream.Position{Epoch: g.pos.Epoch, Seq: m.seq - 1}, 0, false
+		g.pos, g.hint, g.ended, g.state = stream.Position{Epoch: g.pos.Epoch, Seq: m.seq - 1}, 0, false, m.state
 	}) {
 		return false
 	}
@@ -112,20 +113,24 @@ func (c *Core) turnOfGaps(slot uint32, cd *cold) bool {
 }
 
 // mergeGaps fills the scratch from some gaps until the turn is used up or they
-// have no more.
-func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
+// have no more. It says of how many it has read; not ok: the session was closed.
+func (c *Core) mergeGaps(slot uint32, gaps []gap) (n int, ok bool) {
 	if c.readers == nil {
 		c.readers = make([]chain, gapsAtOnce)
 	}
 	chains := c.readers[:0]
-	for i := range gaps {
-		if gaps[i].ended = false; len(chains) < cap(chains) {
-			chains = chains[:len(chains)+1]
-			ch := &chains[len(chains)-1]
-			ch.gap, ch.msgs, ch.at = &gaps[i], nil, 0
-			if !c.readChain(slot, ch) {
-				return false
-			}
+	for ; n < len(gaps) && len(c.scratch) < turnBytes; n++ {
+		g := &gaps[n]
+		g.ended = false
+		if g.state {
+			g.state = false
+			c.scratchSnapshot(g)
+		}
+		chains = chains[:n+1]
+		ch := &chains[n]
+		ch.gap, ch.msgs, ch.at = g, nil, 0
+		if !c.readChain(slot, ch) {
+			return n, false
 		}
 	}
 	for len(c.scratch) < turnBytes {
@@ -137,7 +142,7 @@ func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
 			}
 		}
 		if next == nil {
-			return true
+			return n, true
 		}
 		g, m := next.gap, &next.msgs[next.at]
 		if m.Index > g.from {
@@ -148,7 +153,7 @@ func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
 		g.pos, g.hint = m.Position, m.Index
 		if next.at++; next.at == len(next.msgs) && next.more {
 			if !c.readChain(slot, next) {
-				return false
+				return n, false
 			}
 		}
 	}
@@ -157,7 +162,34 @@ func (c *Core) mergeGaps(slot uint32, cd *cold, gaps []gap) bool {
 			ch.gap.ended = false
 		}
 	}
-	return true
+	return n, true
+}
+
+// scratchSnapshot announces a subject with the message at the gap's position, or
+// else the retained one. It is not part of the stream. PROTOCOL.md §6.2.
+func (c *Core) scratchSnapshot(g *gap) {
+	f := c.follows.at(g.follow)
+	s := c.subjects.at(f.subject)
+	if !s.bound || s.epoch != g.pos.Epoch {
+		return // the chain will tell
+	}
+	if f.sub&announced == 0 {
+		c.scratch = appendSubject(c.scratch, s, g.pos.Seq, s.last)
+		c.marks = append(c.marks, mark{end: len(c.scratch), follow: g.follow})
+		f.sub |= announced
+	}
+	var m stream.Message
+	before := stream.Position{Epoch: g.pos.Epoch, Seq: g.pos.Seq - 1}
+	if at, err := c.source.ReadSubject(s.name, before, 0, make([]stream.Message, 0, 1)); err == nil && len(at) > 0 {
+		m = at[0]
+	} else if kept, ok := c.source.Retained(s.name); ok && kept.Position.Epoch == s.epoch && kept.Position.Seq <= g.pos.Seq {
+		m = kept
+	}
+	if m.Index == 0 || m.ExpiredAt(c.time) {
+		return
+	}
+	c.scratch = nackproto.AppendMessageX(c.scratch, &m, true)
+	c.marks = append(c.marks, mark{end: len(c.scratch), follow: g.follow, seq: g.pos.Seq + 1, index: m.Index, state: true})
 }
 
 // readChain reads the next messages of a gap, as far as the core has come. False:

@@ -319,7 +319,7 @@ type script struct {
 }
 
 func newScript(t testing.TB, seed uint64) *script {
-	w := newWorld(t, seed, stream.Limits{}, session.Config{Limits: session.Limits{Heartbeat: 2 * time.Second}})
+	w := newWorld(t, seed, stream.Limits{}, session.Config{Limits: session.Limits{Heartbeat: 2 * time.Second, ControlBytes: 32 << 10}})
 	w.apply(stream.AppendLimits(nil, stream.Limits{CacheMessages: []int64{20, 200, 2000, 20000}[w.rnd.IntN(4)]}))
 	s := &script{world: w, log: &record{payload: map[string]string{}}}
 	for _, a := range []string{"/a", "/b", "/c/d", "/c/e", "//", "/$x/y"} {
@@ -338,6 +338,9 @@ func (s *script) publish(n int) {
 		it := stream.Item{Publication: stream.Publication{Subject: s.subjects[s.rnd.IntN(len(s.subjects))]}}
 		s.said++
 		it.Payload = []byte(strconv.Itoa(s.said) + strings.Repeat("x", s.rnd.IntN(1+s.rnd.IntN(400))))
+		if s.rnd.IntN(500) == 0 { // beyond ControlBytes, and far beyond the room of a connection
+			it.Payload = append(it.Payload, make([]byte, 40<<10)...)
+		}
 		if s.rnd.IntN(10) == 0 {
 			it.Flags |= stream.Retain
 		}

@@ -286,7 +286,7 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 	switch st.kind {
 	case startLast:
 		if top.Index <= c.head { // else it comes live
-			c.snapshot(slot, fi)
+			c.openGap(slot, fi, missed, top.Last, top.Index).state = true
 		}
 	case startHistory:
 		if cached > 0 && st.count > 0 {
@@ -315,23 +315,6 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 	}
 }
 
-// snapshot announces a subject with its newest message, or its retained one. It
-// is not part of the stream.
-func (c *Core) snapshot(slot, fi uint32) {
-	f := c.follows.at(fi)
-	s := c.subjects.at(f.subject)
-	cd := c.chill(slot)
-	if f.sub&announced == 0 {
-		cd.out = appendSubject(cd.out, s, s.last, s.last)
-		f.sub |= announced
-	}
-	m, ok := c.source.Last(s.name)
-	if ok && m.Position.Epoch == s.epoch && m.Position.Seq <= s.last && !m.ExpiredAt(c.time) {
-		cd.out = nackproto.AppendMessageX(cd.out, &m, true)
-	}
-	c.enqueue(slot)
-}
-
 // resume takes up a mark. PROTOCOL.md §6.6.
 func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 	f := c.follows.at(fi)
@@ -345,7 +328,7 @@ func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 	}
 	g := c.openGap(slot, fi, resume, mark, 0)
 	if !g.begun {
-		g.pos, g.hint, g.from = mark, 0, 0 // whatever another subscription was to begin with
+		g.pos, g.hint, g.from, g.state = mark, 0, 0, false // whatever another subscription was to begin with
 	}
 }
 
@@ -353,7 +336,7 @@ func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 // subjects that they match, some at a time.
 func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 	const openAtOnce = 1024
-	for len(cd.starts) > 0 && len(cd.gaps) < openAtOnce && len(cd.out) < turnBytes {
+	for len(cd.starts) > 0 && len(cd.gaps) < openAtOnce {
 		st := &cd.starts[0]
 		next, more := c.source.Subjects(st.filter, st.from, func(name stream.Subject, top stream.Top) bool {
 			needs := true

@@ -72,10 +72,11 @@ func (c *Core) hasWork(slot uint32) bool {
 		return false
 	}
 	cd := c.cold[slot]
-	return len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0
+	return len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0
 }
 
-// guardOut closes a session that asks and does not read the answers.
+// guardOut closes a session that asks and does not read the answers. Whether it
+// takes a large message fast enough is not judged here, but by the stuck timer.
 func (c *Core) guardOut(slot uint32, cd *cold) {
 	if len(cd.out) > c.limits.ControlBytes {
 		c.close(slot, nackproto.CloseSlow, "the answers were not read")
@@ -97,7 +98,7 @@ func (c *Core) close(slot uint32, code nackproto.CloseCode, reason string) {
 // hangUp ends a session whose peer sent CLOSE. It is answered nothing.
 func (c *Core) hangUp(slot uint32) {
 	cd := c.chill(slot)
-	cd.out = nil
+	cd.tail, cd.out = nil, nil
 	c.closeSoon(slot, cd)
 }
 

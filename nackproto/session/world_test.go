@@ -26,6 +26,8 @@ type world struct {
 	claims map[stream.PublisherID]session.ID
 	hold   bool // publishes wait for commit
 	code   nackproto.PublishCode
+
+	largest int // bytes that the core had a connection take at once
 }
 
 type queuedItem struct {
@@ -170,6 +172,7 @@ func (w *world) Write(id session.ID, b []byte) int {
 	if c.closed || len(b) == 0 {
 		panic("write to a closed connection, or of nothing")
 	}
+	w.largest = max(w.largest, len(b))
 	if c.later {
 		c.flight = b
 		return session.Later

@@ -20,6 +20,7 @@ type mark struct {
 	follow uint32
 	seq    stream.Seq
 	index  stream.Index
+	state  bool // a snapshot: seq is that of the message that comes after it
 }
 
 // write gives b to the driver and says how many bytes it took. Later counts as
@@ -41,9 +42,20 @@ func (c *Core) write(slot uint32, b []byte) int {
 	return n
 }
 
-// writeOut hands over the frames that wait. It reports whether there is room for
-// more.
+// writeOut hands over the rest of a frame that was cut and then the frames that
+// wait. It reports whether there is room for more.
 func (c *Core) writeOut(slot uint32, cd *cold) bool {
+	if len(cd.tail) > 0 {
+		b := cd.tail
+		cd.tail = nil
+		if n := c.write(slot, b); n < len(b) {
+			cd.tail = b[n:]
+			return false
+		}
+		if c.slab.at(slot).flags&inFlight != 0 {
+			return false
+		}
+	}
 	if len(cd.out) == 0 {
 		return true
 	}
@@ -81,8 +93,7 @@ func (c *Core) writeScratch(slot uint32, undo func(mark)) bool {
 }
 
 // cut keeps the rest of the frame that was cut at n, and whole frames behind it
-// that are not of a stream. Messages behind it are not kept: they are in the
-// log.
+// that are not messages. Messages behind it are not kept: they are in the log.
 func (c *Core) cut(slot uint32, b []byte, n int, marks []mark, undo func(mark)) {
 	cd := c.chill(slot)
 	i := sort.Search(len(marks), func(i int) bool { return marks[i].end > n })
@@ -91,7 +102,7 @@ func (c *Core) cut(slot uint32, b []byte, n int, marks []mark, undo func(mark)) 
 		begin = marks[i-1].end
 	}
 	if n > begin {
-		cd.out = append(cd.out, b[n:marks[i].end]...)
+		cd.tail = append([]byte(nil), b[n:marks[i].end]...)
 		begin = marks[i].end
 		i++
 	}
@@ -99,13 +110,11 @@ func (c *Core) cut(slot uint32, b []byte, n int, marks []mark, undo func(mark)) 
 	for ; i < len(marks); i++ {
 		m := marks[i]
 		switch {
-		case m.follow == 0:
-			cd.out = append(cd.out, b[begin:m.end]...)
-		case m.seq == 0:
-			c.follows.at(m.follow).sub &^= announced
+		case m.follow == 0 || m.seq == 0:
+			cd.tail = append(cd.tail, b[begin:m.end]...)
 		case !slices.Contains(undone, m.follow):
 			undone = append(undone, m.follow)
-			if _, w := binary.Uvarint(b[begin:m.end]); nackproto.Type(b[begin+w]) == nackproto.TypeMessageX {
+			if _, w := binary.Uvarint(b[begin:m.end]); !m.state && nackproto.Type(b[begin+w]) == nackproto.TypeMessageX {
 				c.follows.at(m.follow).sub |= moved // perhaps it had to say its whole seq
 			}
 			undo(m)
