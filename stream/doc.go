@@ -23,6 +23,8 @@
 // is the newest part of the log, which the ledger keeps in memory. A snapshot is the
 // ledger without its cache, as bytes.
 //
+// The log's time is that of its newest entry; a clock tells it between entries.
+//
 // # Invariants
 //
 // They are cited by number in the code that keeps them and in the tests.

@@ -86,7 +86,6 @@ func (l *loop) run() {
 // step does what there is to do, a share of each kind, and reports whether there
 // is more.
 func (l *loop) step() (more bool) {
-	l.core.SetTime(l.server.cf.Broker.Now(time.Now().UnixMilli()))
 	now := l.now()
 	l.events = l.inbox.take(l.events)
 	for i := range l.events {

@@ -43,6 +43,7 @@ type Source interface {
 	ReadSubject(s stream.Subject, after stream.Position, hint stream.Index, buf []stream.Message) ([]stream.Message, error)
 	ReadLog(after stream.Index, buf []stream.Message) ([]stream.Message, error)
 	Tail() stream.Index
+	Time() int64 // of the newest entry
 }
 
 // An Authorizer says who may connect.
@@ -100,10 +101,10 @@ type Core struct {
 
 	head stream.Index // newest message handed to Messages
 
-	origin     int64 // Unix milliseconds of tick 0
+	origin     int64 // now at tick 0
 	clock      int64 // the newest now
-	time       int64 // by which messages expire, Unix milliseconds
 	now        ticks
+	logClock   stream.Clock
 	scanned    ticks  // when Tick last looked at records
 	scanAt     uint32 // the slot at which it goes on
 	drainUntil ticks  // 0: not draining
@@ -146,22 +147,19 @@ type Counts struct {
 // CodeIndex gives the place of a code in Counts.Published.
 func CodeIndex(code nackproto.PublishCode) int { return int(code>>6&1)<<3 | int(code&7) }
 
-// New makes a core. now is Unix milliseconds by a clock that never goes back and
-// is never set: it measures how long something takes. SetTime says what time it
-// is.
+// New makes a core. now is milliseconds by a clock that never goes back and does
+// not jump; its origin is the driver's.
 func New(cf Config, now int64) *Core {
 	c := &Core{
 		driver: cf.Driver, source: cf.Source, auth: cf.Authorizer, limits: cf.Limits.withDefaults(),
 		node: cf.Node, cluster: cf.Cluster, servers: cf.Servers,
 		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{},
-		origin: now, clock: now, time: now, now: 1, scanned: 1, scanAt: 1,
+		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1,
 	}
 	c.head = c.source.Head()
+	c.logTime()
 	return c
 }
-
-// SetTime sets the time by which messages expire, Unix milliseconds. It may go back.
-func (c *Core) SetTime(unix int64) { c.time = unix }
 
 // Head gives the index up to which Messages has brought the log; a new core
 // stands at the source's head. The loop's reader starts there.
@@ -185,6 +183,10 @@ func (c *Core) setNow(now int64) {
 		c.now = ticks((now-c.origin)/perTick) + 1
 	}
 }
+
+// logTime gives the log's time, by which messages expire. Tick and Messages ask,
+// too, so that the clock sees entries when they come.
+func (c *Core) logTime() int64 { return c.logClock.Time(c.source.Time(), c.clock) }
 
 // Open begins a session.
 func (c *Core) Open(now int64) ID {

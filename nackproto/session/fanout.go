@@ -57,6 +57,7 @@ type step struct {
 // sessions that are caught up and have room. The others read the log later.
 func (c *Core) Messages(ms []stream.Message, now int64) {
 	c.setNow(now)
+	c.logTime()
 	for len(ms) > 0 {
 		n, size := 1, cost(&ms[0])
 		for n < len(ms) && size+cost(&ms[n]) <= turnBytes {

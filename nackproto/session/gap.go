@@ -185,7 +185,7 @@ func (c *Core) scratchSnapshot(g *gap) {
 	} else if kept, ok := c.source.Retained(s.name); ok && kept.Position.Epoch == s.epoch && kept.Position.Seq <= g.pos.Seq {
 		m = kept
 	}
-	if m.Index == 0 || m.ExpiredAt(c.time) {
+	if m.Index == 0 || m.ExpiredAt(c.logTime()) {
 		return
 	}
 	c.scratch = nackproto.AppendMessageX(c.scratch, &m, true)

@@ -297,39 +297,3 @@ func FuzzInput(f *testing.F) {
 		}
 	})
 }
-
-// A retained message expires by the time that the core is told, not by the clock
-// that its timeouts run by.
-func TestExpiryIsByTheTime(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		ahead int64 // of SetTime, milliseconds
-		want  string
-	}{
-		{"alive", 9_999, "old"},
-		{"expired", 10_000, ""},
-	} {
-		w := newWorld(t, 1, stream.Limits{}, session.Config{})
-		w.place(stream.Item{Publication: stream.Publication{Subject: "/a", Payload: []byte("old"), Expiry: 10, Flags: stream.Retain}})
-		w.settle()
-		w.core.SetTime(w.now + c.ahead)
-		id, conn := w.open()
-		w.send(id, &nackproto.Hello{Lowest: 1, Highest: 1})
-		w.send(id, &nackproto.Subscribe{Sub: 1, Filter: "/a", Start: nackproto.Start{Kind: nackproto.StartLast}})
-		w.settle()
-		got := ""
-		for b := conn.got; len(b) > 0; {
-			f, n, err := nackproto.Decode(b, 1<<20)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m, ok := f.(*nackproto.MessageX); ok {
-				got = string(m.Payload)
-			}
-			b = b[n:]
-		}
-		if got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
-}

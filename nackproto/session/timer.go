@@ -19,6 +19,7 @@ func (c *Core) wake(slot uint32, at ticks) {
 // a share of the sessions, so that each is looked at once a second.
 func (c *Core) Tick(now int64) {
 	c.setNow(now)
+	c.logTime()
 	const second = 1000 / perTick
 	elapsed := c.now - c.scanned
 	if elapsed == 0 {

@@ -20,6 +20,7 @@ type world struct {
 	core   *session.Core
 	conns  map[session.ID]*conn
 	now    int64
+	ahead  int64 // the log's clock before ours
 	number uint64
 	read   stream.Index // the loop's reader
 	queued []queuedItem
@@ -55,15 +56,21 @@ func newWorld(t testing.TB, seed uint64, l stream.Limits, cf session.Config) *wo
 		conns: map[session.ID]*conn{}, claims: map[stream.PublisherID]session.ID{}, now: 1_000_000,
 	}
 	w.apply(stream.AppendLimits(nil, l))
+	w.restart(cf)
+	return w
+}
+
+// restart begins with a core that knows nothing but the log.
+func (w *world) restart(cf session.Config) {
 	cf.Driver, cf.Source, cf.Cluster, cf.Node = w, source{w.ledger}, clusterID, "n1"
 	w.core = session.New(cf, w.now)
-	return w
+	w.read = w.core.Head()
 }
 
 func (w *world) apply(data []byte) stream.Applied {
 	w.t.Helper()
 	w.number++
-	stream.StampEntry(data, w.now)
+	stream.StampEntry(data, w.now+w.ahead)
 	a, err := w.ledger.Apply(stream.Entry{Number: w.number, Data: data})
 	if err != nil {
 		w.t.Fatal(err)
