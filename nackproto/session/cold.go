@@ -19,6 +19,8 @@ type cold struct {
 	exactDone stream.Index // while scanning: exact subscriptions were served up to here
 	fresh     stream.Index // while scanning: above it every subscription wants everything
 	names     []otherName
+	walk      walk
+	anew      bool      // there are follows that began while the session scans
 	ghosts    []uint32  // follows whose exact subscription ended while the session scans
 	nacks     [4]nacked // the latest that were answered
 	nackCount int       // since nackReset
@@ -55,7 +57,7 @@ func (c *Core) thaw(slot uint32) {
 		return
 	}
 	cd := c.cold[slot]
-	if len(cd.in) > 0 || len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || len(cd.names) > 0 || cd.aheadUntil != 0 || cd.rights != nil || cd.pub != nil {
+	if len(cd.in) > 0 || len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || len(cd.names) > 0 || cd.walk.kind != noWalk || cd.aheadUntil != 0 || cd.rights != nil || cd.pub != nil {
 		return
 	}
 	for _, n := range cd.nacks {

@@ -99,7 +99,9 @@ type Core struct {
 	tree      stream.FilterTree[uint32] // of indexes into filters
 	wildCount uint64
 
-	head stream.Index // newest message handed to Messages
+	head      stream.Index // newest message handed to Messages
+	lapse     uint32       // how often the loop's reader was lapped
+	lapseFrom stream.Index // head when it was last
 
 	origin     int64 // now at tick 0
 	clock      int64 // the newest now
@@ -111,6 +113,8 @@ type Core struct {
 	stale      bool
 
 	queue     ring
+	pace      pace
+	steps     int          // that are left: see Flush
 	owing     []uint32     // slots with confirmations to send
 	met       int          // sessions that were greeted
 	partial   int          // bytes of frames that did not come whole, over all sessions
@@ -154,7 +158,7 @@ func New(cf Config, now int64) *Core {
 		driver: cf.Driver, source: cf.Source, auth: cf.Authorizer, limits: cf.Limits.withDefaults(),
 		node: cf.Node, cluster: cf.Cluster, servers: cf.Servers,
 		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{},
-		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1,
+		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1, pace: fullPace,
 	}
 	c.head = c.source.Head()
 	c.logTime()
@@ -283,6 +287,7 @@ func (c *Core) Flush(now int64) (more bool) {
 			continue // gone, and the slot perhaps given to another
 		}
 		r.flags &^= queued
+		c.steps = c.pace.turn
 		c.serve(slot)
 	}
 	c.resumeHeld()
@@ -295,6 +300,15 @@ func (c *Core) Flush(now int64) (more bool) {
 }
 
 const turnsPerFlush = 64
+
+// A pace says how many steps are done at a time; a step is a subject, a message or
+// the like that is looked at.
+type pace struct {
+	once int // where a walk begins: what most sessions follow is gone over there and then
+	turn int // in a turn
+}
+
+var fullPace = pace{once: 1024, turn: 4096}
 
 func (c *Core) enqueue(slot uint32) {
 	r := c.slab.at(slot)

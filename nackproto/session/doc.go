@@ -19,6 +19,10 @@
 //
 // So what a session costs does not depend on how slow it is, and nobody waits
 // for it. What the cache lost meanwhile is told by RESET, once for each subject.
+// That a subject is new to the loop is no proof that it lost nothing.
+//
+// A session may follow a million subjects. What has to look at all of them, to tell
+// what a lapse lost, to end streams, to tell tops, is a walk, and takes turns.
 //
 // # What a session costs
 //

@@ -124,7 +124,8 @@ func (c *Core) sort(ms []stream.Message) {
 		// Should buf move when it grows, the bytes before stay valid where they are.
 		r.bytes = b.buf[start:len(b.buf):len(b.buf)]
 		s := c.subjects.at(r.subject)
-		s.run, s.last, s.index = 0, ms[r.tail].Position.Seq, ms[r.tail].Index
+		s.run = 0
+		s.seen(c.lapse, ms[r.tail].Position.Seq, ms[r.tail].Index)
 	}
 }
 

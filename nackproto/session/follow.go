@@ -69,6 +69,7 @@ func (c *Core) addFollow(slot, si uint32) uint32 {
 	*c.follows.at(i) = follow{session: slot, subject: si, next: s.followers, more: r.follows}
 	if r.flags&scanning != 0 {
 		c.follows.at(i).sub = anew
+		c.chill(slot).anew = true
 	}
 	if s.followers != 0 {
 		c.follows.at(s.followers).prev = i
@@ -103,6 +104,7 @@ func (c *Core) unlink(i uint32) {
 // dropFollows takes away those of slot's follows for which drop is true.
 func (c *Core) dropFollows(slot uint32, drop func(*follow) bool) {
 	r := c.slab.at(slot)
+	orphans := false
 	for at := &r.follows; *at != 0; {
 		i := *at
 		f := c.follows.at(i)
@@ -112,10 +114,11 @@ func (c *Core) dropFollows(slot uint32, drop func(*follow) bool) {
 		}
 		*at = f.more
 		r.count--
-		if f.sub&gapped != 0 {
-			c.dropGap(slot, i)
-		}
+		orphans = orphans || f.sub&gapped != 0
 		c.unlink(i)
+	}
+	if orphans {
+		c.dropGaps(slot, c.cold[slot])
 	}
 }
 

@@ -32,6 +32,7 @@ type gap struct {
 	ended  bool            // the chain has no more for the time being
 	pos    stream.Position // everything up to it was handed over, or told lost
 	hint   stream.Index    // of the message at pos; 0: not known
+	keep   bool            // the loop was late: all that the cache still holds is wanted
 	from   stream.Index    // messages up to here are not wanted
 	spare  stream.Seq      // beginGap: to lose what is up to here needs no word, it was there before the subscription
 }
@@ -83,11 +84,9 @@ func (cd *cold) gapOf(fi uint32) *gap {
 	panic("session: a follow is marked as gapped and has no gap")
 }
 
-// dropGap forgets the gap of a follow that goes away.
-func (c *Core) dropGap(slot, fi uint32) {
-	cd := c.cold[slot]
-	cd.gaps = slices.DeleteFunc(cd.gaps, func(g gap) bool { return g.follow == fi })
-	c.follows.at(fi).sub &^= gapped
+// dropGaps forgets the gaps of follows that have gone away just now.
+func (c *Core) dropGaps(slot uint32, cd *cold) {
+	cd.gaps = slices.DeleteFunc(cd.gaps, func(g gap) bool { return c.follows.at(g.follow).session != slot })
 }
 
 // turnOfGaps gives a session a turn of what its gaps lack, merged by index. It
@@ -229,8 +228,8 @@ func (c *Core) readChain(slot uint32, ch *chain) bool {
 func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 	fi := g.follow
 	f := c.follows.at(fi)
-	kind, begun := g.kind, g.begun
-	g.kind, g.hint, g.from = missed, 0, 0
+	kind, begun, keep := g.kind, g.begun, g.keep
+	g.kind, g.hint, g.from, g.keep = missed, 0, 0, false
 	if errors.Is(lost, stream.ErrAhead) {
 		if kind == resume {
 			c.close(slot, nackproto.CloseBehind, "this member is behind your position")
@@ -246,11 +245,8 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 		c.marks = append(c.marks, mark{end: len(c.scratch)})
 		return false
 	}
-	if s.epoch != lost.Last.Epoch {
-		c.makeSubject(s.name)
-		if top, ok := c.source.Top(s.name); ok {
-			c.stateOf(s.name, top.ID, top.Last.Epoch)
-		}
+	if top, ok := c.source.Top(s.name); ok {
+		c.attach(f.subject, top)
 	}
 	reason, next := nackproto.Slow, lost.Last.Seq
 	switch {
@@ -258,6 +254,8 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 		reason, next = nackproto.Other, lost.First.Seq
 	case kind != missed && !begun:
 		reason, next = nackproto.Trimmed, lost.First.Seq
+	case keep && !begun:
+		next = lost.First.Seq
 	}
 	next = max(next, lost.First.Seq)
 	g.pos = stream.Position{Epoch: lost.Last.Epoch, Seq: next - 1}
@@ -301,7 +299,7 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 		}
 		f := c.follows.at(g.follow)
 		s := c.subjects.at(f.subject)
-		if s.bound && g.pos.Seq > s.last && s.epoch == g.pos.Epoch {
+		if s.bound && g.pos.Seq > s.last && s.epoch == g.pos.Epoch && c.isComing(s, g.pos.Seq) {
 			keep = append(keep, g) // a RESET moved it beyond the core's head
 			continue
 		}
@@ -321,6 +319,12 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 	} else if n < len(keep) {
 		rotate(keep, n)
 	}
+}
+
+// isComing reports whether the message of seq is one that the loop has not come to.
+func (c *Core) isComing(s *subjectState, seq stream.Seq) bool {
+	top, ok := c.source.Top(s.name)
+	return ok && top.Last.Epoch == s.epoch && top.First <= seq && top.Index > c.head
 }
 
 // rotate moves the first n gaps to the end, so that every gap gets its turn.

@@ -123,6 +123,10 @@ func (c *Core) handle(slot uint32, f nackproto.ClientFrame, n int) bool {
 		c.close(slot, nackproto.CloseProtocol, fmt.Sprintf("%v is not expected now", f.Type()))
 		return true
 	}
+	if c.walking(slot) {
+		c.pause(slot)
+		return false
+	}
 	switch f := f.(type) {
 	case *nackproto.Hello:
 		c.hello(slot, f)

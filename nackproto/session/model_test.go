@@ -44,11 +44,12 @@ type modelStream struct {
 	pos      stream.Position
 	known    bool
 	resuming bool
-	subject  bool // the last frame was its SUBJECT with another position: RESET must follow
-	asked    bool // it sent a NACK: the answer may come when RESET has moved it on, and bring duplicates
-	skipped  bool // frames were ignored while no subscription was active
-	dropped  bool // was resuming when frames were ignored: the end may still come
-	gap      bool // something is missing: only what continues the position is taken
+	subject  bool       // the last frame was its SUBJECT with another position: RESET must follow
+	asked    bool       // it sent a NACK: the answer may come when RESET has moved it on, and bring duplicates
+	skipped  bool       // frames were ignored while no subscription was active
+	dropped  bool       // was resuming when frames were ignored: the end may still come
+	gap      bool       // something is missing: only what continues the position is taken
+	upto     stream.Seq // what it has asked for again: the answer is not whole before
 }
 
 // A record is what was placed.
@@ -149,7 +150,7 @@ func (m *model) frame(f nackproto.Frame) {
 		}
 		if !s.known {
 			s.pos, s.known = at, true
-		} else if s.pos != at && !((s.gap || s.resuming) && s.pos.Epoch == f.Epoch) {
+		} else if s.pos != at && !((s.gap || s.resuming || s.asked && at.Seq < s.pos.Seq) && s.pos.Epoch == f.Epoch) {
 			s.subject = true
 		}
 	case *nackproto.Message:
@@ -270,7 +271,7 @@ func (m *model) heartbeat(f *nackproto.Heartbeat) {
 				continue
 			}
 			s := m.streams[p.subject]
-			if s == nil || !s.known || s.pos.Epoch == p.at.Epoch && s.pos.Seq < p.at.Seq && !s.gap && !s.resuming {
+			if s == nil || !s.known || s.pos.Epoch == p.at.Epoch && s.pos.Seq < p.at.Seq && s.pos.Seq >= s.upto && !s.gap && !s.resuming {
 				m.fail("heartbeat says %d, but %s of %s (%d) did not come: %+v", f.Index, p.at, p.subject, p.index, s)
 			}
 		}
@@ -321,6 +322,9 @@ type script struct {
 func newScript(t testing.TB, seed uint64) *script {
 	w := newWorld(t, seed, stream.Limits{}, session.Config{Limits: session.Limits{Heartbeat: 2 * time.Second, ControlBytes: 32 << 10}})
 	w.apply(stream.AppendLimits(nil, stream.Limits{CacheMessages: []int64{20, 200, 2000, 20000}[w.rnd.IntN(4)]}))
+	if w.rnd.IntN(2) == 0 {
+		w.core.SetPace(1+w.rnd.IntN(3), 1+w.rnd.IntN(20))
+	}
 	s := &script{world: w, log: &record{payload: map[string]string{}}}
 	for _, a := range []string{"/a", "/b", "/c/d", "/c/e", "//", "/$x/y"} {
 		s.subjects = append(s.subjects, stream.Subject(a))
@@ -464,7 +468,7 @@ func (s *script) nack(m *model) {
 			continue
 		}
 		top := st.pos.Seq
-		st.pos.Seq, st.gap, st.asked = stream.Seq(s.rnd.IntN(int(top))), true, true
+		st.pos.Seq, st.gap, st.asked, st.upto = stream.Seq(s.rnd.IntN(int(top))), true, true, top
 		s.input(m, &nackproto.Nack{Alias: alias, Epoch: st.pos.Epoch, After: st.pos.Seq, Upto: top})
 		return
 	}

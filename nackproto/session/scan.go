@@ -1,7 +1,8 @@
 package session
 
 import (
-	"github.com/nackmq/nackmq/nackproto"
+	"slices"
+
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -27,7 +28,7 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 		msgs, err := c.source.ReadLog(at, c.msgs[:0])
 		if err != nil {
 			if at == r.cursor { // else what was read goes out first
-				c.lapped(slot, cd)
+				c.startWalk(slot, walk{kind: walkLapsed, from: at, upto: c.head})
 				return true
 			}
 			break
@@ -61,22 +62,22 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 
 // endScan makes a session one that is caught up. Subscriptions that ended
 // meanwhile have kept the streams of subjects that others match, too, where they
-// were; now they go.
+// were; now they go, and it has caught up when that is done.
 func (c *Core) endScan(slot uint32, cd *cold) {
 	r := c.slab.at(slot)
-	r.flags &^= scanning
-	r.cursor, cd.exactDone, cd.fresh = 0, 0, 0
-	ghosts := len(cd.ghosts) > 0
+	// All subscriptions are where the scan is.
+	cd.exactDone, cd.fresh = 0, 0
+	ended := c.dropWilds(slot, func(w *wild) bool { return w.gone }) > 0 || len(cd.ghosts) > 0
+	if !ended && !cd.anew {
+		r.flags &^= scanning
+		r.cursor = 0
+		return
+	}
 	for _, fi := range cd.ghosts {
 		c.follows.at(fi).sub &^= exact | late | subMask
 	}
-	cd.ghosts = nil
-	c.dropWilds(slot, func(w *wild) bool { ghosts = ghosts || w.gone; return w.gone })
-	c.dropFollows(slot, func(f *follow) bool {
-		f.sub &^= anew
-		c.settleLate(slot, f)
-		return ghosts && f.sub&exact == 0 && !c.matchesWild(slot, c.subjects.at(f.subject).name)
-	})
+	cd.ghosts, cd.anew = nil, false
+	c.startWalk(slot, walk{kind: walkTidy, wide: ended})
 }
 
 // markFollows notes at each subject by which follow the session gets it.
@@ -100,7 +101,7 @@ func (c *Core) wants(slot uint32, cd *cold, m *stream.Message) uint32 {
 		return 0
 	}
 	s := c.subjects.at(si)
-	if s.last == 0 {
+	if c.unsure(s) {
 		if top, ok := c.source.Top(s.name); ok {
 			c.learn(si, top)
 		}
@@ -165,88 +166,78 @@ func (c *Core) goBack(slot, wi uint32, to stream.Index) {
 	}
 }
 
-// lapped is for a scanning session that the cache has gone past: each subject
-// that lost something goes on with its newest message. PROTOCOL.md §6.4.
-func (c *Core) lapped(slot uint32, cd *cold) {
-	r := c.slab.at(slot)
-	from := r.cursor
-	for fi := r.follows; fi != 0; fi = c.follows.at(fi).more {
-		f := c.follows.at(fi)
-		if f.sub&gapped != 0 {
-			continue
-		}
-		served := from
-		if from < cd.fresh {
-			served = max(from, c.served(slot, cd, fi))
-		}
-		s := c.subjects.at(f.subject)
-		top, ok := c.source.Top(s.name)
-		if !ok || top.Index <= served || top.Last.Epoch != s.epoch {
-			continue
-		}
-		c.openGap(slot, fi, missed, stream.Position{Epoch: s.epoch}, 0).from = served
+// lapsed tells one that was lapped of one subject that may have lost something. It
+// goes on with its newest message, so as not to fall off the oldest again; if it
+// was the loop that was late, with all that is left. PROTOCOL.md §6.4.
+func (c *Core) lapsed(slot uint32, cd *cold, fi uint32) {
+	f, w := c.follows.at(fi), &cd.walk
+	s := c.subjects.at(f.subject)
+	top, ok := c.source.Top(s.name)
+	if !ok || top.Index <= w.from {
+		return
 	}
-	c.startOver(slot, from)
-	c.endScan(slot, cd)
+	// That a history began may have been lost, too: nothing else would announce it.
+	c.attach(f.subject, top)
+	c.learn(f.subject, top)
+	if f.sub&gapped != 0 {
+		return // that will tell
+	}
+	served := w.from
+	if served < cd.fresh {
+		served = max(served, c.served(slot, cd, fi))
+	}
+	if top.Index <= served {
+		return
+	}
+	g := c.openGap(slot, fi, missed, stream.Position{Epoch: s.epoch}, 0)
+	g.from, g.keep = served, w.loop
+	if w.loop && w.from == c.lapseFrom {
+		g.pos.Seq = s.lastAt(c.lapse)
+	}
 }
 
 // startOver has a session that lost messages after index from look for subjects
 // that its wildcard subscriptions match and that it does not follow yet, since
 // their first messages may be among those.
-func (c *Core) startOver(slot uint32, from stream.Index) {
+func (c *Core) startOver(slot uint32, from stream.Index, loop bool) {
 	cd := c.chill(slot)
-	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
-		if w := c.wilds.at(i); !w.gone {
-			cd.starts = append(cd.starts, start{kind: startLapped, filter: c.filters.at(w.filter).text, index: max(from, w.done)})
+	// One for each subscription at most: those that were not done begin again.
+	older := map[stream.Filter]stream.Index{}
+	cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool {
+		if st.kind == startLapped {
+			older[st.filter] = st.index
 		}
+		return st.kind == startLapped
+	})
+	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
+		w := c.wilds.at(i)
+		if w.gone {
+			continue
+		}
+		st := start{kind: startLapped, filter: c.filters.at(w.filter).text, index: max(from, w.done), keep: loop}
+		if at, ok := older[st.filter]; ok {
+			st.index = min(st.index, at)
+		}
+		cd.starts = append(cd.starts, st)
 	}
 	c.enqueue(slot)
 }
 
 // Lapped says that the cache went past the loop's reader, which now stands at index
-// at: what was between is told to everybody who follows a subject that lost
-// something. PROTOCOL.md §6.4.
+// at. Whoever was caught up was not at fault and is told in its turn what it lost.
+// PROTOCOL.md §6.4.
 func (c *Core) Lapped(at stream.Index, now int64) {
 	c.setNow(now)
+	c.logTime()
 	from := c.head
-	c.head = at
-	for _, si := range c.names {
-		c.lappedSubject(si, from)
-	}
+	c.head, c.lapseFrom = at, from
+	c.lapse++
 	for slot := uint32(1); slot < c.slab.used; slot++ {
-		if r := c.slab.at(slot); r.wilds != 0 && r.flags&(scanning|closing) == 0 {
-			c.startOver(slot, from)
+		r := c.slab.at(slot)
+		if r.flags&(scanning|closing) == 0 && (r.follows != 0 || r.wilds != 0) {
+			r.flags |= scanning | lapsed
+			r.cursor = from
+			c.enqueue(slot)
 		}
-	}
-}
-
-func (c *Core) lappedSubject(si uint32, from stream.Index) {
-	s := c.subjects.at(si)
-	top, ok := c.source.Top(s.name)
-	if !ok || top.Index <= from {
-		return
-	}
-	if !s.bound || top.Last.Epoch != s.epoch {
-		// Its first message announces the other epoch.
-		return
-	}
-	if s.last+1 >= top.First && s.last != 0 {
-		return
-	}
-	s.last, s.index = top.First-1, 0
-	for fi := s.followers; fi != 0; fi = c.follows.at(fi).next {
-		f := c.follows.at(fi)
-		r := c.slab.at(f.session)
-		if f.sub&gapped != 0 || r.flags&(scanning|closing) != 0 {
-			continue
-		}
-		cd := c.chill(f.session)
-		if f.sub&announced == 0 {
-			cd.out = appendSubject(cd.out, s, top.First-1, top.Last.Seq)
-		}
-		f.sub |= announced | moved
-		rs := nackproto.Reset{Alias: nackproto.AliasOf(s.id), Reason: nackproto.Slow, Epoch: s.epoch, First: top.First, Last: top.Last.Seq, Next: top.First}
-		c.send(f.session, &rs)
-		c.counts.Resets++
 	}
 }

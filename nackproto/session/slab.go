@@ -31,6 +31,7 @@ const (
 	owes           // has confirmations to send
 	turnGaps       // the next turn of a scanning session goes to its gaps
 	survey         // the next heartbeat tells the top of whatever is not announced
+	lapsed         // scanning, since the loop's reader was lapped: see Core.Lapped
 )
 
 // blocked are the flags of a session that cannot be written to right now.

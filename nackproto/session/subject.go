@@ -13,11 +13,13 @@ type subjectState struct {
 	epoch     stream.Epoch
 	last      stream.Seq   // of the newest message that this loop has seen; 0: not known
 	index     stream.Index // of that message
-	followers uint32       // the first of its follow records
-	count     uint32       // of them
-	run       int32        // scratch of a batch: its run, and 1
-	turn      uint32       // scratch of a scanning turn: valid if equal to Core.turn
-	follow    uint32       // scratch of a scanning turn: the session's follow
+	before    stream.Seq   // last, when the loop's reader was lapped for the time that lapse says
+	lapse     uint32
+	followers uint32 // the first of its follow records
+	count     uint32 // of them
+	run       int32  // scratch of a batch: its run, and 1
+	turn      uint32 // scratch of a scanning turn: valid if equal to Core.turn
+	follow    uint32 // scratch of a scanning turn: the session's follow
 }
 
 // An entry of the table by subject number.
@@ -28,6 +30,23 @@ type bound struct {
 }
 
 const boundPage = 1 << 10
+
+// seen notes the newest message that the loop has seen.
+func (s *subjectState) seen(lapse uint32, last stream.Seq, index stream.Index) {
+	if s.lapse != lapse {
+		s.lapse, s.before = lapse, s.last
+	}
+	s.last, s.index = last, index
+}
+
+// lastAt gives what last was when the loop's reader was lapped; lapse is the newest
+// lapse. 0: not known.
+func (s *subjectState) lastAt(lapse uint32) stream.Seq {
+	if s.lapse != lapse {
+		return s.last
+	}
+	return s.before
+}
 
 // boundAt gives the entry of a subject number, making its page if need be. There
 // are as many entries as the log has subjects at a time.
@@ -72,14 +91,14 @@ func (c *Core) bind(e *bound, name stream.Subject, id stream.SubjectID, epoch st
 		*c.boundAt(s.id) = bound{}
 	}
 	s.id, s.epoch, s.bound = id, epoch, true
-	s.last, s.index = 0, 0
+	s.last, s.index, s.before, s.lapse = 0, 0, 0, c.lapse
 	c.hush(si)
 }
 
 // unbind takes a subject's number away: the log has forgotten the subject.
 func (c *Core) unbind(si uint32) {
 	s := c.subjects.at(si)
-	s.bound, s.id, s.last, s.index = false, 0, 0, 0
+	s.bound, s.id, s.last, s.index, s.before, s.lapse = false, 0, 0, 0, 0, c.lapse
 	c.unbound++
 	c.hush(si)
 }
@@ -95,7 +114,7 @@ func (c *Core) hush(si uint32) {
 // newSubject takes up a name that nobody followed.
 func (c *Core) newSubject(name stream.Subject) uint32 {
 	si := c.subjects.take()
-	*c.subjects.at(si) = subjectState{name: name}
+	*c.subjects.at(si) = subjectState{name: name, lapse: c.lapse}
 	c.names[name] = si
 	return si
 }
@@ -111,25 +130,44 @@ func (c *Core) makeSubject(name stream.Subject) uint32 {
 		si = c.newSubject(name)
 	}
 	if top, ok := c.source.Top(name); ok {
-		e := c.boundAt(top.ID)
-		if e.epoch != top.Last.Epoch {
-			c.bind(e, name, top.ID, top.Last.Epoch)
-		} else {
-			e.subject = si
-			s := c.subjects.at(si)
-			s.id, s.epoch, s.bound = top.ID, top.Last.Epoch, true
-		}
+		c.attach(si, top)
 		c.learn(si, top)
 	}
 	return si
 }
 
-// learn notes where a subject stands, if this loop is not behind that.
+// attach binds a subject to the history that the log has of it.
+func (c *Core) attach(si uint32, top stream.Top) {
+	s := c.subjects.at(si)
+	if s.bound && s.id == top.ID && s.epoch == top.Last.Epoch {
+		return
+	}
+	e := c.boundAt(top.ID)
+	if e.epoch != top.Last.Epoch {
+		c.bind(e, s.name, top.ID, top.Last.Epoch)
+		return
+	}
+	// The history was seen when nobody followed it by this name.
+	e.subject = si
+	s.id, s.epoch, s.bound = top.ID, top.Last.Epoch, true
+}
+
+// learn notes where a subject stands, if that is not known or was before the loop's
+// reader was lapped.
 func (c *Core) learn(si uint32, top stream.Top) {
-	if s := c.subjects.at(si); top.Index <= c.head && s.last == 0 {
-		s.last, s.index = top.Last.Seq, top.Index
+	s := c.subjects.at(si)
+	switch {
+	case s.lapse == c.lapse && s.last != 0:
+	case top.Index <= c.head:
+		s.seen(c.lapse, top.Last.Seq, top.Index)
+	case s.lapse != c.lapse && c.source.Tail() <= c.head:
+		// Nothing came since, so the oldest that is left is still to come.
+		s.seen(c.lapse, top.First-1, 0)
 	}
 }
+
+// unsure reports whether what s says of its newest message may not be so.
+func (c *Core) unsure(s *subjectState) bool { return s.last == 0 || s.lapse != c.lapse }
 
 // dropSubject forgets a subject that nobody follows.
 func (c *Core) dropSubject(si uint32) {
@@ -153,6 +191,9 @@ func (c *Core) sweepUnbound() {
 	for slot := uint32(1); slot < c.slab.used; slot++ {
 		if c.slab.at(slot).follows == 0 {
 			continue
+		}
+		if c.walking(slot) {
+			return // again when that is over
 		}
 		c.dropFollows(slot, func(f *follow) bool {
 			return f.sub&exact == 0 && !c.subjects.at(f.subject).bound

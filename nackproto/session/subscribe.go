@@ -30,6 +30,7 @@ type start struct {
 	sub    uint64
 	count  uint64
 	index  stream.Index
+	keep   bool             // startLapped: it was the loop that was lapped
 	from   stream.SubjectID // where the search goes on
 }
 
@@ -310,7 +311,8 @@ func (c *Core) begin(slot, fi uint32, st *start, top *stream.Top) {
 	case startLapped:
 		if top.Index > st.index {
 			at.Seq = 0
-			c.openGap(slot, fi, missed, at, 0).from = st.index
+			g := c.openGap(slot, fi, missed, at, 0)
+			g.from, g.keep = st.index, st.keep
 		}
 	}
 }
@@ -363,21 +365,42 @@ func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 	}
 }
 
-// onlyGhost reports whether a wildcard subscription that ended just now is the
-// only one of those that ended during this scan to match name.
-func (c *Core) onlyGhost(slot, ended uint32, name stream.Subject) bool {
-	only := false
+// inherit has a stream that began while the session scans stay where it is, if it
+// was a wildcard subscription that ended just now that decided where that is: no
+// earlier one that ended has a say.
+func (c *Core) inherit(slot, fi, ended uint32) {
+	f := c.follows.at(fi)
+	s := c.subjects.at(f.subject)
+	owner, others := uint32(0), false
 	for i := c.slab.at(slot).wilds; i != 0; i = c.wilds.at(i).more {
 		w := c.wilds.at(i)
-		if !w.gone || !c.filters.at(w.filter).text.Match(name) {
-			continue
+		switch {
+		case !c.filters.at(w.filter).text.Match(s.name):
+		case w.gone && i != ended:
+			others = true
+		default:
+			owner = i
 		}
-		if i != ended {
-			return false
-		}
-		only = true
 	}
-	return only
+	if owner != ended {
+		return
+	}
+	if !others {
+		f.sub &^= anew
+		return
+	}
+	// Two that ended match, and only one has a say: the stream's own chain tells
+	// them apart.
+	top, ok := c.source.Top(s.name)
+	if !ok || f.sub&gapped != 0 || f.sub&(exact|late) == exact {
+		return
+	}
+	from := max(c.slab.at(slot).cursor, c.wilds.at(ended).done)
+	at := stream.Position{Epoch: top.Last.Epoch}
+	if c.source.Tail() <= from {
+		at.Seq = top.First - 1 // nothing behind from was lost
+	}
+	c.openGap(slot, fi, missed, at, 0).from = from
 }
 
 // unsubscribe handles UNSUBSCRIBE. PROTOCOL.md §6.2.
@@ -425,12 +448,5 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		})
 		cd.starts = slices.DeleteFunc(cd.starts, func(st start) bool { return st.kind != startLapped && st.sub == u.Sub })
 	}
-	c.dropFollows(slot, func(f *follow) bool {
-		f.sub &^= announced
-		if f.sub&anew != 0 && scans && c.onlyGhost(slot, ended, c.subjects.at(f.subject).name) {
-			f.sub &^= anew
-		}
-		c.settleLate(slot, f)
-		return f.sub&exact == 0 && !c.matchesWild(slot, c.subjects.at(f.subject).name)
-	})
+	c.startWalk(slot, walk{kind: walkEnded, wild: ended})
 }

@@ -108,38 +108,51 @@ func (c *Core) beat(slot uint32) {
 		c.wake(slot, due)
 		return
 	}
-	if r.flags&blocked != 0 || !c.honest(slot) {
+	if r.flags&blocked != 0 || c.walking(slot) || !c.honest(slot) {
 		c.wake(slot, c.now+1000/perTick)
 		return
 	}
 	r.beat = c.now
 	c.wake(slot, c.now+inTicks(c.limits.Heartbeat))
-	since, upto := r.beatIndex, c.reached(slot)
-	asked := r.flags&survey != 0 && upto == c.head
-	h := nackproto.Heartbeat{Stale: c.stale, Index: upto}
-	for fi := r.follows; fi != 0; {
-		f := c.follows.at(fi)
-		fi = f.more
-		s := c.subjects.at(f.subject)
-		news := s.index > since && s.index <= upto || asked && f.sub&announced == 0 && s.last != 0
-		if f.sub&gapped != 0 || !news {
-			continue
-		}
-		if f.sub&announced == 0 {
-			cd := c.chill(slot)
-			cd.out = appendSubject(cd.out, s, s.last, s.last)
-			f.sub |= announced
-		}
-		h.Tops = append(h.Tops, nackproto.Top{Alias: nackproto.AliasOf(s.id), Seq: s.last})
-		if len(h.Tops) == nackproto.MaxHeartbeatTops {
-			h.Index = since
-			c.send(slot, &h)
-			h.Index, h.Tops = upto, h.Tops[:0]
+	upto := c.reached(slot)
+	c.startWalk(slot, walk{kind: walkBeat, upto: upto, all: r.flags&survey != 0 && upto == c.head, beat: &nackproto.Heartbeat{}})
+}
+
+// beatOf puts the top of one subject into the heartbeat, if it is news.
+func (c *Core) beatOf(slot uint32, cd *cold, f *follow) {
+	r, w := c.slab.at(slot), &cd.walk
+	s := c.subjects.at(f.subject)
+	if c.unsure(s) {
+		if top, ok := c.source.Top(s.name); ok && s.bound && top.Last.Epoch == s.epoch {
+			c.learn(f.subject, top)
 		}
 	}
-	c.send(slot, &h)
-	r.beatIndex = upto
-	if asked {
+	if f.sub&gapped != 0 || s.index > w.upto || s.last == 0 {
+		return // what comes next tells
+	}
+	if s.index <= r.beatIndex && (!w.all || f.sub&announced != 0) {
+		return
+	}
+	if f.sub&announced == 0 {
+		cd.out = appendSubject(cd.out, s, s.last, s.last)
+		f.sub |= announced
+	}
+	h := w.beat
+	h.Tops = append(h.Tops, nackproto.Top{Alias: nackproto.AliasOf(s.id), Seq: s.last})
+	if len(h.Tops) == nackproto.MaxHeartbeatTops {
+		h.Stale, h.Index = c.stale, r.beatIndex
+		c.send(slot, h)
+		h.Tops = h.Tops[:0]
+	}
+}
+
+// endBeat sends a heartbeat whose tops are there.
+func (c *Core) endBeat(slot uint32, w *walk) {
+	r := c.slab.at(slot)
+	w.beat.Stale, w.beat.Index = c.stale, w.upto
+	c.send(slot, w.beat)
+	r.beatIndex = w.upto
+	if w.all {
 		r.flags &^= survey
 	}
 }

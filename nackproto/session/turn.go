@@ -18,13 +18,15 @@ func (c *Core) serve(slot uint32) {
 	}
 	if r.flags&hasCold == 0 {
 		r.flags &^= owes
-		return
+		if r.flags&scanning == 0 {
+			return
+		}
 	}
-	cd := c.cold[slot]
+	cd := c.chill(slot)
 	if r.flags&owes != 0 {
 		c.confirms(slot, cd)
 	}
-	if r.flags&paused != 0 && cd.aheadUntil == 0 && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub) {
+	if r.flags&paused != 0 && c.mayGoOn(cd) {
 		c.unpause(slot)
 	}
 	if !c.writeOut(slot, cd) {
@@ -35,10 +37,16 @@ func (c *Core) serve(slot uint32) {
 		c.end(slot)
 		return
 	}
-	if len(cd.starts) > 0 {
+	switch {
+	case cd.walk.kind != noWalk:
+		c.turnOfWalk(slot, cd)
+	case r.flags&lapsed != 0:
+		r.flags &^= lapsed
+		c.startWalk(slot, walk{kind: walkLapsed, from: r.cursor, upto: c.head, loop: true})
+	case len(cd.starts) > 0:
 		c.turnOfStarts(slot, cd)
 	}
-	if r.flags&(blocked|closing) == 0 && len(cd.out) == 0 {
+	if r.flags&(blocked|closing|lapsed) == 0 && len(cd.out) == 0 && cd.walk.kind == noWalk {
 		c.catchUp(slot, cd)
 	}
 	if r.flags&inUse != 0 && r.flags&blocked == 0 {
@@ -62,6 +70,11 @@ func (c *Core) catchUp(slot uint32, cd *cold) {
 	}
 }
 
+// mayGoOn reports whether the frames of a paused session may be taken again.
+func (c *Core) mayGoOn(cd *cold) bool {
+	return cd.aheadUntil == 0 && cd.walk.kind == noWalk && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub)
+}
+
 // hasWork reports whether a session wants another turn.
 func (c *Core) hasWork(slot uint32) bool {
 	r := c.slab.at(slot)
@@ -72,7 +85,7 @@ func (c *Core) hasWork(slot uint32) bool {
 		return false
 	}
 	cd := c.cold[slot]
-	return len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0
+	return len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || cd.walk.kind != noWalk
 }
 
 // guardOut closes a session that asks and does not read the answers. Whether it
