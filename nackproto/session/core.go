@@ -114,7 +114,7 @@ type Core struct {
 
 	queue     ring
 	pace      pace
-	steps     int          // that are left: see Flush
+	steps     int          // that are left, of a turn or until the next Flush: see pace
 	owing     []uint32     // slots with confirmations to send
 	met       int          // sessions that were greeted
 	partial   int          // bytes of frames that did not come whole, over all sessions
@@ -133,6 +133,7 @@ type Core struct {
 	marks   []mark
 	msgs    []stream.Message
 	readers []chain
+	kept    []gap // scratch of closeGaps
 	confirm nackproto.Confirm
 	bytes   slicer
 }
@@ -158,7 +159,7 @@ func New(cf Config, now int64) *Core {
 		driver: cf.Driver, source: cf.Source, auth: cf.Authorizer, limits: cf.Limits.withDefaults(),
 		node: cf.Node, cluster: cf.Cluster, servers: cf.Servers,
 		cold: map[uint32]*cold{}, names: map[stream.Subject]uint32{},
-		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1, pace: fullPace,
+		origin: now, clock: now, now: 1, scanned: 1, scanAt: 1, pace: fullPace, steps: fullPace.flush,
 	}
 	c.head = c.source.Head()
 	c.logTime()
@@ -271,7 +272,7 @@ func (c *Core) ready(slot uint32) {
 
 // Flush does the work that waits: confirmations, and a turn each for some of the
 // sessions that are behind. It reports whether there is more; the loop looks at
-// its other duties in between.
+// its other duties in between. However much peers ask for, a Flush is short.
 func (c *Core) Flush(now int64) (more bool) {
 	c.setNow(now)
 	for _, slot := range c.owing {
@@ -280,7 +281,11 @@ func (c *Core) Flush(now int64) (more bool) {
 		}
 	}
 	c.owing = c.owing[:0]
+	left := c.pace.flush
 	for range min(c.queue.len(), turnsPerFlush) {
+		if left <= 0 {
+			break
+		}
 		slot := c.queue.pop()
 		r := c.slab.at(slot)
 		if r.flags&queued == 0 {
@@ -289,7 +294,9 @@ func (c *Core) Flush(now int64) (more bool) {
 		r.flags &^= queued
 		c.steps = c.pace.turn
 		c.serve(slot)
+		left -= c.pace.turn - c.steps
 	}
+	c.steps = c.pace.flush
 	c.resumeHeld()
 	if len(c.ahead) > 0 && (c.head != c.aheadHead || c.now != c.aheadAt) {
 		c.aheadHead, c.aheadAt = c.head, c.now
@@ -301,14 +308,16 @@ func (c *Core) Flush(now int64) (more bool) {
 
 const turnsPerFlush = 64
 
-// A pace says how many steps are done at a time; a step is a subject, a message or
-// the like that is looked at.
+// A pace says how many steps are done at a time, about. A step is a subject, a message
+// or the like that is looked at; what a peer can have the core look at is counted in
+// Core.steps, and ends when they are used up.
 type pace struct {
-	once int // where a walk begins: what most sessions follow is gone over there and then
-	turn int // in a turn
+	once  int // where a walk begins: what most sessions follow is gone over there and then
+	turn  int // in a turn
+	flush int // in all turns of a Flush, and for frames that come between two
 }
 
-var fullPace = pace{once: 1024, turn: 4096}
+var fullPace = pace{once: 1024, turn: 4096, flush: 32 << 10}
 
 func (c *Core) enqueue(slot uint32) {
 	r := c.slab.at(slot)

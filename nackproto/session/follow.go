@@ -128,6 +128,7 @@ func (c *Core) findFollow(slot, si uint32) uint32 {
 	r, s := c.slab.at(slot), c.subjects.at(si)
 	if r.count <= s.count {
 		for i := r.follows; i != 0; i = c.follows.at(i).more {
+			c.steps--
 			if c.follows.at(i).subject == si {
 				return i
 			}
@@ -135,6 +136,7 @@ func (c *Core) findFollow(slot, si uint32) uint32 {
 		return 0
 	}
 	for i := s.followers; i != 0; i = c.follows.at(i).next {
+		c.steps--
 		if c.follows.at(i).session == slot {
 			return i
 		}

@@ -40,9 +40,8 @@ type gap struct {
 // gapsAtOnce is how many chains are merged by index, chainPage how many messages
 // are read of one at a time.
 const (
-	gapsAtOnce  = 16
-	chainPage   = 32
-	gapsPerTurn = 1024
+	gapsAtOnce = 16
+	chainPage  = 32
 )
 
 // A chain is a gap while a turn reads it.
@@ -60,7 +59,7 @@ func (c *Core) openGap(slot, fi uint32, kind gapKind, pos stream.Position, hint 
 	f := c.follows.at(fi)
 	cd := c.chill(slot)
 	if f.sub&gapped != 0 {
-		g := cd.gapOf(fi)
+		g := c.gapOf(cd, fi)
 		if g.pos.Epoch != pos.Epoch || pos.Seq < g.pos.Seq {
 			g.pos, g.hint, g.begun, g.ended, g.state = pos, hint, false, false, false
 		}
@@ -75,8 +74,9 @@ func (c *Core) openGap(slot, fi uint32, kind gapKind, pos stream.Position, hint 
 	return &cd.gaps[len(cd.gaps)-1]
 }
 
-func (cd *cold) gapOf(fi uint32) *gap {
+func (c *Core) gapOf(cd *cold, fi uint32) *gap {
 	for i := range cd.gaps {
+		c.steps--
 		if cd.gaps[i].follow == fi {
 			return &cd.gaps[i]
 		}
@@ -94,7 +94,7 @@ func (c *Core) dropGaps(slot uint32, cd *cold) {
 func (c *Core) turnOfGaps(slot uint32, cd *cold) bool {
 	c.resetScratch()
 	first := 0
-	for first < len(cd.gaps) && first < gapsPerTurn && len(c.scratch) < turnBytes {
+	for first < len(cd.gaps) && c.steps > 0 && len(c.scratch) < turnBytes {
 		n, ok := c.mergeGaps(slot, cd.gaps[first:min(first+gapsAtOnce, len(cd.gaps))])
 		if !ok {
 			return false // closed
@@ -102,7 +102,7 @@ func (c *Core) turnOfGaps(slot uint32, cd *cold) bool {
 		first += n
 	}
 	if len(c.scratch) > 0 && !c.writeScratch(slot, func(m mark) {
-		g := cd.gapOf(m.follow)
+		g := c.gapOf(cd, m.follow)
 		g.pos, g.hint, g.ended, g.state = stream.Position{Epoch: g.pos.Epoch, Seq: m.seq - 1}, 0, false, m.state
 	}) {
 		return false
@@ -118,7 +118,7 @@ func (c *Core) mergeGaps(slot uint32, gaps []gap) (n int, ok bool) {
 		c.readers = make([]chain, gapsAtOnce)
 	}
 	chains := c.readers[:0]
-	for ; n < len(gaps) && len(c.scratch) < turnBytes; n++ {
+	for c.steps = max(c.steps, 1); n < len(gaps) && c.steps > 0 && len(c.scratch) < turnBytes; n++ {
 		g := &gaps[n]
 		g.ended = false
 		if g.state {
@@ -198,6 +198,7 @@ func (c *Core) readChain(slot uint32, ch *chain) bool {
 	for range 3 { // a RESET moves the gap, and the cache may move meanwhile
 		s := c.subjects.at(c.follows.at(g.follow).subject)
 		msgs, err := c.source.ReadSubject(s.name, g.pos, g.hint, ch.buf[:0])
+		c.steps -= 1 + len(msgs)
 		if err == nil {
 			n := len(msgs)
 			for n > 0 && msgs[n-1].Index > c.head {
@@ -292,8 +293,11 @@ func (c *Core) scratchReset(fi uint32, reason nackproto.ResetReason, first, last
 func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 	scans := c.slab.at(slot).flags&scanning != 0
 	keep := cd.gaps[:0]
-	for i, g := range cd.gaps {
-		if i >= n || !g.ended {
+	if n < len(cd.gaps) {
+		keep = c.kept[:0]
+	}
+	for _, g := range cd.gaps[:n] {
+		if !g.ended {
 			keep = append(keep, g)
 			continue
 		}
@@ -314,10 +318,14 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 		}
 		f.sub &^= gapped
 	}
+	if n < len(cd.gaps) {
+		// Behind the others, so that every gap gets its turn.
+		cd.gaps = append(cd.gaps[n:], keep...)
+		c.kept = keep
+		return
+	}
 	if cd.gaps = keep; len(keep) == 0 {
 		cd.gaps = nil
-	} else if n < len(keep) {
-		rotate(keep, n)
 	}
 }
 
@@ -325,11 +333,4 @@ func (c *Core) closeGaps(slot uint32, cd *cold, n int) {
 func (c *Core) isComing(s *subjectState, seq stream.Seq) bool {
 	top, ok := c.source.Top(s.name)
 	return ok && top.Last.Epoch == s.epoch && top.First <= seq && top.Index > c.head
-}
-
-// rotate moves the first n gaps to the end, so that every gap gets its turn.
-func rotate(gaps []gap, n int) {
-	slices.Reverse(gaps[:n])
-	slices.Reverse(gaps[n:])
-	slices.Reverse(gaps)
 }

@@ -78,6 +78,11 @@ func (c *Core) checkPartial(slot uint32) {
 func (c *Core) take(slot uint32, b []byte) []byte {
 	r := c.slab.at(slot)
 	for len(b) > 0 && r.flags&(closing|paused) == 0 {
+		if c.steps <= 0 { // its frames ask for much: each waits for a turn
+			c.pause(slot)
+			c.enqueue(slot)
+			return b
+		}
 		limit := c.limits.MaxFrame
 		if r.flags&greeted == 0 {
 			limit = nackproto.HelloLimit

@@ -47,6 +47,7 @@ func (c *Core) findName(slot uint32, sub uint64) uint32 {
 	}
 	if small(sub) {
 		for fi := r.follows; fi != 0; fi = c.follows.at(fi).more {
+			c.steps--
 			if f := c.follows.at(fi); f.sub&exact != 0 && f.sub&subMask == followState(sub) {
 				return fi
 			}

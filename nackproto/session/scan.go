@@ -7,11 +7,10 @@ import (
 )
 
 const (
-	scanPage  = 256  // messages read of the log at a time
-	scanSteps = 4096 // messages looked at in a turn
+	scanPage = 256 // messages read of the log at a time
 	// Beyond so many subjects a turn does not mark them all, but looks each
 	// message up.
-	scanMarks = 4096
+	scanMarks = 1024
 )
 
 // turnOfScan gives a session that follows many subjects a turn of the log from
@@ -24,7 +23,7 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 		c.msgs = make([]stream.Message, 0, scanPage)
 	}
 	at := r.cursor
-	for steps := 0; steps < scanSteps && len(c.scratch) < turnBytes && at < c.head; {
+	for c.steps = max(c.steps, 1); c.steps > 0 && len(c.scratch) < turnBytes && at < c.head; {
 		msgs, err := c.source.ReadLog(at, c.msgs[:0])
 		if err != nil {
 			if at == r.cursor { // else what was read goes out first
@@ -39,11 +38,11 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 		}
 		for i := range msgs {
 			m := &msgs[i]
-			if m.Index > c.head || len(c.scratch) >= turnBytes {
+			if m.Index > c.head || len(c.scratch) >= turnBytes || c.steps <= 0 {
 				break
 			}
 			at = m.Index
-			steps++
+			c.steps--
 			if fi := c.wants(slot, cd, m); fi != 0 {
 				c.scratchMessage(fi, m)
 				c.counts.Delivered++
@@ -86,6 +85,7 @@ func (c *Core) markFollows(slot uint32) {
 	if c.slab.at(slot).count > scanMarks {
 		return
 	}
+	c.steps -= int(c.slab.at(slot).count)
 	for fi := c.slab.at(slot).follows; fi != 0; {
 		f := c.follows.at(fi)
 		s := c.subjects.at(f.subject)

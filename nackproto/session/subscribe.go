@@ -97,6 +97,7 @@ func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
 	ahead := s.Kind == nackproto.StartIndex && s.Cluster == c.cluster && s.Index > c.head
 	for i := 0; i < len(s.Marks) && !ahead; i++ {
 		m := &s.Marks[i]
+		c.steps--
 		top, ok := c.source.Top(m.Subject)
 		ahead = ok && top.Last.Epoch == m.Position.Epoch && m.Position.Seq > top.Last.Seq
 	}
@@ -124,7 +125,11 @@ func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
 func (c *Core) retryAhead() {
 	ids := c.ahead
 	c.ahead = nil
-	for _, id := range ids {
+	for i, id := range ids {
+		if c.steps <= 0 { // a frame may hold many marks
+			c.ahead = append(ids[i:], c.ahead...)
+			return
+		}
 		slot, r := c.slab.find(id)
 		if r == nil || r.flags&closing != 0 {
 			continue
@@ -205,6 +210,7 @@ func (c *Core) subscribeWild(slot uint32, st *start, marks []nackproto.Mark) {
 	r := c.slab.at(slot)
 	for i := range marks {
 		m := &marks[i]
+		c.steps--
 		top, ok := c.source.Top(m.Subject)
 		if !ok {
 			c.send(slot, &nackproto.Reset{Reason: nackproto.Other, Name: m.Subject})
@@ -335,11 +341,12 @@ func (c *Core) resume(slot, fi uint32, mark stream.Position) {
 }
 
 // turnOfStarts goes on with the beginnings of subscriptions: it looks for the
-// subjects that they match, some at a time.
+// subjects that they match, until the turn's steps are used up.
 func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 	const openAtOnce = 1024
-	for len(cd.starts) > 0 && len(cd.gaps) < openAtOnce {
+	for len(cd.starts) > 0 && len(cd.gaps) < openAtOnce && c.steps > 0 {
 		st := &cd.starts[0]
+		c.steps--
 		next, more := c.source.Subjects(st.filter, st.from, func(name stream.Subject, top stream.Top) bool {
 			needs := true
 			if st.kind == startIndex || st.kind == startLapped {
@@ -351,8 +358,11 @@ func (c *Core) turnOfStarts(slot uint32, cd *cold) {
 					c.learn(si, top)
 				}
 			}
-			return c.slab.at(slot).flags&closing == 0
+			return c.slab.at(slot).flags&closing == 0 && c.steps > 0
 		})
+		if next > st.from {
+			c.steps -= int(next - st.from)
+		}
 		if c.slab.at(slot).flags&closing != 0 {
 			return
 		}

@@ -58,6 +58,7 @@ func (c *Core) serve(slot uint32) {
 // are both.
 func (c *Core) catchUp(slot uint32, cd *cold) {
 	r := c.slab.at(slot)
+	c.steps = max(c.steps, c.pace.turn/4) // also if subscriptions that begin took all
 	scans := r.flags&scanning != 0
 	if len(cd.gaps) > 0 && (!scans || r.flags&turnGaps != 0) {
 		r.flags &^= turnGaps
@@ -85,7 +86,8 @@ func (c *Core) hasWork(slot uint32) bool {
 		return false
 	}
 	cd := c.cold[slot]
-	return len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || cd.walk.kind != noWalk
+	return len(cd.tail) > 0 || len(cd.out) > 0 || len(cd.gaps) > 0 || len(cd.starts) > 0 || cd.walk.kind != noWalk ||
+		r.flags&paused != 0 && len(cd.in) > 0 && c.mayGoOn(cd)
 }
 
 // guardOut closes a session that asks and does not read the answers. Whether it

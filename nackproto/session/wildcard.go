@@ -124,6 +124,7 @@ func (c *Core) askWildcards(e *bound, name stream.Subject, id stream.SubjectID) 
 			if c.slab.at(w.session).count > 0 && c.findFollow(w.session, e.subject) != 0 {
 				continue
 			}
+			c.steps -= 1 + int(c.slab.at(w.session).subs) // each may be asked whether it decides
 			c.addWildFollow(w.session, e.subject)
 		}
 	}

@@ -28,6 +28,7 @@ type world struct {
 	hold   bool // publishes wait for commit
 	code   nackproto.PublishCode
 
+	looked  int // subjects and messages that the core has asked the source for
 	largest int // bytes that the core had a connection take at once
 }
 
@@ -62,7 +63,7 @@ func newWorld(t testing.TB, seed uint64, l stream.Limits, cf session.Config) *wo
 
 // restart begins with a core that knows nothing but the log.
 func (w *world) restart(cf session.Config) {
-	cf.Driver, cf.Source, cf.Cluster, cf.Node = w, source{w.ledger}, clusterID, "n1"
+	cf.Driver, cf.Source, cf.Cluster, cf.Node = w, source{w.ledger, w}, clusterID, "n1"
 	w.core = session.New(cf, w.now)
 	w.read = w.core.Head()
 }
@@ -228,8 +229,11 @@ func (w *world) Claim(id session.ID, p stream.PublisherID) {
 	}
 }
 
-// source reads the ledger as a broker does.
-type source struct{ *stream.Ledger }
+// source reads the ledger as a broker does, and counts what is looked at.
+type source struct {
+	*stream.Ledger
+	w *world
+}
 
 var errLapped = errors.New("lapped")
 
@@ -237,11 +241,28 @@ func (s source) ReadLog(after stream.Index, buf []stream.Message) ([]stream.Mess
 	if after < s.Tail() {
 		return nil, errLapped
 	}
-	return s.Ledger.ReadLog(after, buf), nil
+	ms := s.Ledger.ReadLog(after, buf)
+	s.w.looked += len(ms)
+	return ms, nil
 }
 
 func (s source) Subjects(f stream.Filter, from stream.SubjectID, yield func(stream.Subject, stream.Top) bool) (stream.SubjectID, bool) {
-	return s.Ledger.Subjects(f, from, 7, yield)
+	next, more := s.Ledger.Subjects(f, from, 7, yield)
+	if s.w.looked++; !f.IsExact() {
+		s.w.looked += int(next - from)
+	}
+	return next, more
+}
+
+func (s source) Top(name stream.Subject) (stream.Top, bool) {
+	s.w.looked++
+	return s.Ledger.Top(name)
+}
+
+func (s source) ReadSubject(name stream.Subject, after stream.Position, hint stream.Index, buf []stream.Message) ([]stream.Message, error) {
+	ms, err := s.Ledger.ReadSubject(name, after, hint, buf)
+	s.w.looked += 1 + len(ms)
+	return ms, err
 }
 
 // frames takes apart what a connection got, and leaves the rest.
