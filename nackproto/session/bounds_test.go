@@ -104,3 +104,190 @@ func TestSnapshotsAreNotQueued(t *testing.T) {
 		t.Errorf("the core kept %d bytes for one session, want at most %d", w.largest, most)
 	}
 }
+
+// Who asks and does not read is closed, also while nothing can be written to it.
+func TestAnswersThatAreNotRead(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, c := w.greet()
+	c.room = 0
+	w.core.SetStale(true)
+	for i := range 10_000 {
+		var b []byte
+		for j := range 10 {
+			b = (&nackproto.Subscribe{Sub: uint64(10*i + j), Filter: "bad"}).AppendTo(b)
+		}
+		w.core.Input(id, b, w.now)
+		if i%100 == 0 {
+			w.settle()
+		}
+		if kept, most := w.core.Kept(id), 3*(256<<10); kept > most {
+			t.Fatalf("the core keeps %d bytes, want at most %d", kept, most)
+		}
+	}
+	w.pass(3000)
+	if !c.closed {
+		t.Error("the session was not closed")
+	}
+}
+
+// Filters are counted in bytes, too, and what a wildcard costs beside them.
+func TestFiltersAreCountedInBytes(t *testing.T) {
+	long := strings.Repeat("/"+strings.Repeat("x", 599), 100)
+	deep := strings.Repeat("/x", 190)
+	for name, filter := range map[string]func(i int) string{
+		"exact": func(i int) string { return fmt.Sprintf("/%d%s", i, long) },
+		"wild":  func(i int) string { return fmt.Sprintf("/%d%s/#", i, long) },
+		"deep":  func(i int) string { return fmt.Sprintf("/%d%s/+", i, deep) },
+		"same":  func(int) string { return long },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, stream.Limits{}, session.Config{})
+			id, c := w.greet()
+			ask := func(from int) (taken []uint64) {
+				for i := range 256 {
+					w.send(id, &nackproto.Subscribe{Sub: uint64(from + i), Filter: filter(i)})
+				}
+				w.settle()
+				for _, f := range c.frames(t) {
+					if s, ok := f.(*nackproto.Subscribed); !ok {
+						t.Errorf("got %v", f)
+					} else if s.Code == nackproto.SubscribeOK {
+						taken = append(taken, s.Sub)
+					} else if s.Code != nackproto.SubscribeTooMany {
+						t.Errorf("got %v, want TOO_MANY", s)
+					}
+				}
+				return taken
+			}
+			first := ask(1)
+			if len(first) == 0 || len(first) == 256 {
+				t.Errorf("%d of 256 were taken", len(first))
+			}
+			if kept, most := w.core.Kept(id), 1<<20+64<<10; kept > most {
+				t.Errorf("the core keeps %d bytes, want at most %d", kept, most)
+			}
+			for _, sub := range first {
+				w.send(id, &nackproto.Unsubscribe{Sub: sub})
+			}
+			if again := ask(1000); len(again) != len(first) {
+				t.Errorf("%d were taken after %d had ended", len(again), len(first))
+			}
+		})
+	}
+}
+
+// What ended while a session is behind still says where its streams are; so many of
+// those, and the next SUBSCRIBE waits until the session has caught up.
+func TestSubscriptionsThatEndWhileBehind(t *testing.T) {
+	const n = 3000
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, c := w.greet()
+	w.send(id, &nackproto.Subscribe{Sub: 1, Filter: "/#"})
+	for i := range 50 {
+		w.say("x", stream.Subject(fmt.Sprintf("/s/%d", i)))
+	}
+	w.settle()
+	c.frames(t)
+	c.room = 0
+	w.say("x", "/s/1", "/s/2")
+	w.settle()
+	sent := 0
+	for ; sent < n; sent++ {
+		if c.paused {
+			w.settle()
+		}
+		if c.paused {
+			break
+		}
+		i, sub := sent, uint64(sent+2)
+		if i%2 == 0 {
+			w.send(id, &nackproto.Subscribe{Sub: sub, Filter: fmt.Sprintf("/s/%d/+/%d", i, i)})
+		} else {
+			w.send(id, &nackproto.Subscribe{Sub: sub, Filter: fmt.Sprintf("/s/%d", i%50)})
+		}
+		w.send(id, &nackproto.Unsubscribe{Sub: sub})
+	}
+	if kept, most := w.core.Kept(id), 256<<10; kept > most || sent > 600 {
+		t.Errorf("the core keeps %d bytes after %d subscriptions, want at most %d, and that it waits", kept, sent, most)
+	}
+	c.room = -1
+	w.core.Writable(id, w.now)
+	w.settle()
+	answered := 0
+	for _, f := range c.frames(t) {
+		if s, ok := f.(*nackproto.Subscribed); ok && s.Code == nackproto.SubscribeOK {
+			answered++
+		}
+	}
+	if answered != sent || c.paused {
+		t.Errorf("%d were answered, paused %v, want %d", answered, c.paused, sent)
+	}
+	if kept := w.core.Kept(id); kept > 64<<10 {
+		t.Errorf("the core keeps %d bytes when all is over", kept)
+	}
+}
+
+// A heartbeat announces names again after an UNSUBSCRIBE: some at a time.
+func TestHeartbeatsAnnounceInTurns(t *testing.T) {
+	const n = 2000
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, c := w.greet()
+	w.send(id, &nackproto.Subscribe{Sub: 1, Filter: "/#"})
+	w.send(id, &nackproto.Subscribe{Sub: 2, Filter: "/y"})
+	for i := range n {
+		w.say("x", stream.Subject(fmt.Sprintf("/%d/%s", i, strings.Repeat("n", 2000))))
+	}
+	w.settle()
+	w.send(id, &nackproto.Unsubscribe{Sub: 2})
+	c.frames(t)
+	w.largest = 0
+	w.pass(31_000)
+	subjects := 0
+	for _, f := range c.frames(t) {
+		if _, ok := f.(*nackproto.Subject); ok {
+			subjects++
+		}
+	}
+	if subjects != n {
+		t.Errorf("%d subjects were announced, want %d", subjects, n)
+	}
+	if most := 40 << 10; w.largest > most {
+		t.Errorf("the largest write had %d bytes, want at most %d", w.largest, most)
+	}
+}
+
+// Each lapse has wildcard subscriptions look for new subjects again: they do not
+// wait in a queue that grows.
+func TestLapsesDoNotPileUp(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{CacheMessages: 4}, session.Config{})
+	w.core.SetPace(1000, 10)
+	id, _ := w.greet()
+	for i := range 200 {
+		w.send(id, &nackproto.Subscribe{Sub: uint64(i + 1), Filter: fmt.Sprintf("/s/+/%d", i)})
+	}
+	for i := range 50 {
+		for j := range 10 {
+			w.say("x", stream.Subject(fmt.Sprintf("/s/%d/%d", i, j)))
+		}
+		w.pump(64)
+		w.core.Flush(w.now)
+		if kept, most := w.core.Kept(id), 128<<10; kept > most {
+			t.Fatalf("after %d lapses the core keeps %d bytes, want at most %d", i, kept, most)
+		}
+	}
+	w.settle()
+}
+
+// A small rest of a large frame does not keep the large one's memory.
+func TestPartialFramesKeepWhatTheyHold(t *testing.T) {
+	w := newWorld(t, 1, stream.Limits{}, session.Config{})
+	id, _ := w.open()
+	w.send(id, goodHello)
+	b := (&nackproto.Publish{Number: 1, Name: "/x", Payload: make([]byte, 900_000)}).AppendTo(nil)
+	w.core.Input(id, b[:1000], w.now)
+	w.core.Input(id, append(b[1000:], 7), w.now)
+	w.settle()
+	if kept := w.core.Kept(id); kept > 64<<10 {
+		t.Errorf("the core keeps %d bytes for one byte of a frame", kept)
+	}
+}

@@ -26,6 +26,7 @@ type cold struct {
 	nackCount int       // since nackReset
 	nackReset ticks
 
+	crowded    bool  // a SUBSCRIBE waits until the scan is over
 	aheadUntil ticks // while the client is ahead of this member: when that is over
 
 	rights  Rights

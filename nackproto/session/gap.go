@@ -29,10 +29,10 @@ type gap struct {
 	kind   gapKind
 	begun  bool            // a message was handed over
 	state  bool            // what the subject's state was at pos goes first, as a snapshot
+	keep   bool            // the loop was late: all that the cache still holds is wanted
 	ended  bool            // the chain has no more for the time being
 	pos    stream.Position // everything up to it was handed over, or told lost
 	hint   stream.Index    // of the message at pos; 0: not known
-	keep   bool            // the loop was late: all that the cache still holds is wanted
 	from   stream.Index    // messages up to here are not wanted
 	spare  stream.Seq      // beginGap: to lose what is up to here needs no word, it was there before the subscription
 }

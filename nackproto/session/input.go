@@ -57,6 +57,9 @@ func (c *Core) keep(slot uint32, in, rest []byte) {
 		cd.inSince = c.now // another frame begins
 		c.wake(slot, c.frameDue(cd, len(rest)))
 	}
+	if cap(in) > 4*len(rest)+4<<10 {
+		in = nil // what was large is gone
+	}
 	cd.in = append(in[:0], rest...)
 	c.partial += len(rest)
 	c.checkPartial(slot)
@@ -99,6 +102,9 @@ func (c *Core) take(slot uint32, b []byte) []byte {
 			return b // not yet
 		}
 		b = b[n:]
+		if r.flags&hasCold != 0 {
+			c.guardOut(slot, c.cold[slot])
+		}
 	}
 	if r.flags&closing != 0 {
 		return nil

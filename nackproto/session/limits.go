@@ -2,9 +2,11 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nackmq/nackmq/nackproto"
+	"github.com/nackmq/nackmq/stream"
 )
 
 // Limits bound what clients can make a core keep and do. A zero field means its
@@ -13,6 +15,7 @@ import (
 type Limits struct {
 	MaxFrame         int           // bytes of a frame that a client sends, after WELCOME; default 1 MiB
 	MaxSubscriptions int           // of a session; default 256
+	FilterBytes      int           // of a session's filters, by filterCost; default 1 MiB
 	MaxSubjects      int           // that a session follows; default 1 Mi
 	MaxUnconfirmed   int           // publishes of a session; default 4096
 	UnconfirmedBytes int           // of a session's publishes, beyond which it is not read; default 1 MiB
@@ -43,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.MaxFrame, nackproto.DefaultMaxFrame)
 	set(&l.MaxSubscriptions, nackproto.DefaultMaxSubscriptions)
+	set(&l.FilterBytes, 1<<20)
 	set(&l.MaxSubjects, 1<<20)
 	set(&l.MaxUnconfirmed, nackproto.DefaultMaxUnconfirmed)
 	set(&l.UnconfirmedBytes, 1<<20)
@@ -70,6 +74,7 @@ func (l Limits) Validate() error {
 	}{
 		{l.MaxFrame >= 1<<10 && l.MaxFrame <= 1<<30, "the frame limit must be 1024 to 1073741824 bytes"},
 		{l.MaxSubscriptions >= 1 && l.MaxSubscriptions <= 1<<20, "the limit of subscriptions must be 1 to 1048576"},
+		{l.FilterBytes >= 64<<10 && l.FilterBytes <= 1<<30, "the limit of filters must be 65536 to 1073741824 bytes"},
 		{l.MaxSubjects >= 1, "the limit of subjects must be positive"},
 		{l.MaxUnconfirmed >= 1 && l.MaxUnconfirmed <= 1<<20, "the limit of unconfirmed publishes must be 1 to 1048576"},
 		{l.UnconfirmedBytes >= 1 && l.WaitingBytes >= 1 && l.PartialBytes >= l.MaxFrame, "the limits in bytes must be positive, and that of partial frames not below the frame limit"},
@@ -85,6 +90,15 @@ func (l Limits) Validate() error {
 		}
 	}
 	return nil
+}
+
+// filterCost is what a filter counts of FilterBytes: one with a wildcard has a node of
+// the tree for each segment besides.
+func filterCost(f stream.Filter) int {
+	if f.IsExact() {
+		return len(f)
+	}
+	return len(f) + 64*strings.Count(string(f), "/")
 }
 
 // inTicks rounds up, so that a timeout is never short.

@@ -14,6 +14,7 @@ import (
 var limitNames = map[string]string{
 	"MaxFrame":         "frame limit",
 	"MaxSubscriptions": "subscriptions",
+	"FilterBytes":      "bytes of a session's filters",
 	"MaxSubjects":      "subjects of a session",
 	"MaxUnconfirmed":   "unconfirmed",
 	"UnconfirmedBytes": "bytes of a session's unconfirmed publishes",

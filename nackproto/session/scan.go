@@ -65,7 +65,7 @@ func (c *Core) turnOfScan(slot uint32, cd *cold) bool {
 func (c *Core) endScan(slot uint32, cd *cold) {
 	r := c.slab.at(slot)
 	// All subscriptions are where the scan is.
-	cd.exactDone, cd.fresh = 0, 0
+	cd.exactDone, cd.fresh, cd.crowded = 0, 0, false
 	ended := c.dropWilds(slot, func(w *wild) bool { return w.gone }) > 0 || len(cd.ghosts) > 0
 	if !ended && !cd.anew {
 		r.flags &^= scanning

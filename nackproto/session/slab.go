@@ -47,6 +47,7 @@ type record struct {
 	count     uint32       // of them
 	wilds     uint32       // the first of its wildcard subscriptions
 	subs      uint32       // how many subscriptions, exact ones too
+	filters   uint32       // what their filters cost: see filterCost
 	mark      uint32       // scratch of a batch: its place in batch.touched
 	wrote     ticks        // when the driver last took bytes
 	beat      ticks        // when the last heartbeat left

@@ -52,7 +52,11 @@ func (c *Core) subscribe(slot uint32, f *nackproto.Subscribe) bool {
 	case c.hasSub(slot, f.Sub):
 		c.close(slot, nackproto.CloseProtocol, fmt.Sprintf("subscription %d exists", f.Sub))
 		return true
-	case int(r.subs) >= c.limits.MaxSubscriptions:
+	case r.flags&scanning != 0 && c.manyEnded(slot, filter):
+		c.chill(slot).crowded = true
+		c.pause(slot)
+		return false
+	case int(r.subs) >= c.limits.MaxSubscriptions, int(r.filters)+filterCost(filter) > c.limits.FilterBytes:
 		code = nackproto.SubscribeTooMany
 	}
 	if code != nackproto.SubscribeOK {
@@ -84,11 +88,29 @@ func (c *Core) subscribe(slot uint32, f *nackproto.Subscribe) bool {
 	c.send(slot, &nackproto.Subscribed{Sub: f.Sub, Index: begins})
 	r.subs++
 	if filter.IsExact() {
+		r.filters += uint32(filterCost(filter))
 		c.subscribeExact(slot, &st, f.Start.Marks)
 	} else {
 		c.subscribeWild(slot, &st, f.Start.Marks)
 	}
 	return true
+}
+
+// manyEnded reports whether a session keeps as much of subscriptions that ended
+// while it scans as it may have in all. A new one then waits for the scan's end.
+func (c *Core) manyEnded(slot uint32, next stream.Filter) bool {
+	r := c.slab.at(slot)
+	count, bytes := 0, 0
+	if r.flags&hasCold != 0 {
+		count = len(c.cold[slot].ghosts)
+	}
+	for i := r.wilds; i != 0; i = c.wilds.at(i).more {
+		if w := c.wilds.at(i); w.gone {
+			count++
+			bytes += filterCost(c.filters.at(w.filter).text)
+		}
+	}
+	return count >= c.limits.MaxSubscriptions || bytes > 0 && int(r.filters)+filterCost(next) > c.limits.FilterBytes
 }
 
 // isAhead reports whether a start asks for what this member does not have yet.
@@ -422,7 +444,11 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 	r.flags |= survey
 	r.subs--
 	scans := r.flags&scanning != 0
-	if fi := c.findName(slot, u.Sub); fi != 0 && c.dropName(slot, fi, u.Sub) {
+	fi := c.findName(slot, u.Sub)
+	if fi != 0 {
+		r.filters -= uint32(len(c.subjects.at(c.follows.at(fi).subject).name))
+	}
+	if fi != 0 && c.dropName(slot, fi, u.Sub) {
 		f := c.follows.at(fi)
 		f.sub &^= subMask
 		if scans && c.matchesWild(slot, c.subjects.at(f.subject).name) {
@@ -443,7 +469,7 @@ func (c *Core) unsubscribe(slot uint32, u *nackproto.Unsubscribe) {
 		if w.gone || w.sub != u.Sub {
 			return false
 		}
-		w.gone = scans && int(r.subs) < c.limits.MaxSubscriptions
+		w.gone = scans
 		return !w.gone
 	})
 	if r.flags&hasCold != 0 {

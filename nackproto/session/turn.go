@@ -73,7 +73,7 @@ func (c *Core) catchUp(slot uint32, cd *cold) {
 
 // mayGoOn reports whether the frames of a paused session may be taken again.
 func (c *Core) mayGoOn(cd *cold) bool {
-	return cd.aheadUntil == 0 && cd.walk.kind == noWalk && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub)
+	return cd.aheadUntil == 0 && !cd.crowded && cd.walk.kind == noWalk && c.waiting <= c.limits.WaitingBytes && c.mayRead(cd.pub)
 }
 
 // hasWork reports whether a session wants another turn.
@@ -93,7 +93,7 @@ func (c *Core) hasWork(slot uint32) bool {
 // guardOut closes a session that asks and does not read the answers. Whether it
 // takes a large message fast enough is not judged here, but by the stuck timer.
 func (c *Core) guardOut(slot uint32, cd *cold) {
-	if len(cd.out) > c.limits.ControlBytes {
+	if len(cd.out) > c.limits.ControlBytes && (c.slab.at(slot).flags&blocked != 0 || !c.writeOut(slot, cd) && len(cd.out) > c.limits.ControlBytes) {
 		c.close(slot, nackproto.CloseSlow, "the answers were not read")
 	}
 }

@@ -43,6 +43,7 @@ func (c *Core) addWild(slot uint32, text stream.Filter, sub uint64) uint32 {
 	f.first = i
 	f.count++
 	r.wilds = i
+	r.filters += uint32(filterCost(text))
 	return i
 }
 
@@ -59,6 +60,7 @@ func (c *Core) dropWilds(slot uint32, drop func(*wild) bool) (n int) {
 		*at = w.more
 		n++
 		f := c.filters.at(w.filter)
+		c.slab.at(slot).filters -= uint32(filterCost(f.text))
 		if w.prev != 0 {
 			c.wilds.at(w.prev).next = w.next
 		} else {
