@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/nackmq/nackmq/broker"
@@ -113,6 +114,9 @@ func (l *loop) run() {
 			return
 		}
 		if more {
+			// With few processors a loop that has much to do would keep publishers
+			// waiting for a time slice after the other.
+			runtime.Gosched()
 			select {
 			case <-quit:
 				quit = nil

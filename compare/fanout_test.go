@@ -95,7 +95,7 @@ func countBytes(c net.Conn, n *atomic.Int64) {
 	}
 }
 
-// BenchmarkMQTTFanOut is the rate at which 200 subscribers receive what one
+// BenchmarkMQTTFanOut is the rate at which 1,000 subscribers receive what one
 // publisher keeps under way, and what a delivery costs the broker's process.
 func BenchmarkMQTTFanOut(b *testing.B) {
 	for _, qos := range []byte{0, 1} {
@@ -121,7 +121,7 @@ func BenchmarkMQTTFanOut(b *testing.B) {
 
 // mqttFanOut gives deliveries per second, and the CPU time in µs for each.
 func mqttFanOut(b *testing.B, s *server, qos byte, flight int) (rate, cpu float64) {
-	const subs, length, topic = 200, 2 * time.Second, "fleet/cmd/broadcast1"
+	const subs, length, topic = 1000, 2 * time.Second, "fleet/cmd/broadcast1"
 	defer s.kill()
 	var got atomic.Int64
 	for i := range subs {

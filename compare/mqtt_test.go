@@ -26,15 +26,29 @@ func dialMQTT(tb testing.TB, addr, id string) *mqttConn {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &mqttConn{Conn: nc, r: bufio.NewReaderSize(nc, 16<<10)}
-	body := append([]byte("\x00\x04MQTT\x04\x02\x00\x00"), mqttString(id)...)
-	if _, err := c.Write(mqttPacket(0x10, body)); err != nil {
+	c := newMQTTConn(nc)
+	if err := c.hello(id, cleanSession); err != nil {
 		tb.Fatal(err)
 	}
-	if kind, err := c.next(); err != nil || kind != 0x20 || c.b[1] != 0 {
-		tb.Fatalf("CONNACK: %#x % x %v", kind, c.b, err)
-	}
 	return c
+}
+
+func newMQTTConn(nc net.Conn) *mqttConn {
+	return &mqttConn{Conn: nc, r: bufio.NewReaderSize(nc, 16<<10)}
+}
+
+const cleanSession = 2
+
+// hello connects; the CONNACK's body is then in c.b.
+func (c *mqttConn) hello(id string, flags byte) error {
+	body := append([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, flags, 0, 0}, mqttString(id)...)
+	if _, err := c.Write(mqttPacket(0x10, body)); err != nil {
+		return err
+	}
+	if kind, err := c.next(); err != nil || kind != 0x20 || c.b[1] != 0 {
+		return fmt.Errorf("CONNACK: %#x % x %v", kind, c.b, err)
+	}
+	return nil
 }
 
 // next reads a packet: its first byte, its body in c.b.
@@ -61,6 +75,16 @@ func (c *mqttConn) next() (byte, error) {
 // publish keeps window QoS 1 publishes of payload under way until deadline, and
 // gives how many were acknowledged.
 func (c *mqttConn) publish(topic string, payload []byte, window int, deadline time.Time) (acked int, err error) {
+	return c.publishWhile(topic, payload, window, func(int) bool { return time.Now().Before(deadline) })
+}
+
+// publishN publishes n times.
+func (c *mqttConn) publishN(topic string, payload []byte, n, window int) error {
+	_, err := c.publishWhile(topic, payload, min(n, window), func(sent int) bool { return sent < n })
+	return err
+}
+
+func (c *mqttConn) publishWhile(topic string, payload []byte, window int, more func(sent int) bool) (acked int, err error) {
 	var out []byte
 	id, sent := uint16(0), 0
 	add := func() {
@@ -88,7 +112,7 @@ func (c *mqttConn) publish(topic string, payload []byte, window int, deadline ti
 			if kind != 0x40 {
 				return acked, fmt.Errorf("packet %#x where a PUBACK was due", kind)
 			}
-			if acked++; time.Now().Before(deadline) {
+			if acked++; more(sent) {
 				add()
 			}
 		}
