@@ -20,7 +20,11 @@ func (l *loop) catchUp() (more bool) {
 		s.listed = l.prepare(s)
 		return !s.listed
 	})
-	if len(l.ready) == 0 {
+	l.lateGroups = slices.DeleteFunc(l.lateGroups, func(g *group) bool {
+		g.listed = l.prepareGroup(g)
+		return !g.listed
+	})
+	if len(l.ready)+len(l.lateGroups) == 0 {
 		return false
 	}
 	from := l.nextStretch()
@@ -40,6 +44,11 @@ func (l *loop) catchUp() (more bool) {
 				s.cursor = tail
 			}
 		}
+		for _, g := range l.lateGroups {
+			if g.cursor < tail {
+				l.loseGroup(g, tail)
+			}
+		}
 		return true
 	}
 	end := from
@@ -49,7 +58,7 @@ func (l *loop) catchUp() (more bool) {
 			break
 		}
 		end = m.Index
-		if set := l.index.match(m); len(set.targets) > 0 {
+		if set := l.index.match(m); len(set.targets)+len(set.groups) > 0 {
 			l.handLate(m, set, from)
 		}
 	}
@@ -59,6 +68,12 @@ func (l *loop) catchUp() (more bool) {
 		if s.ready && s.cursor >= from {
 			s.cursor = max(s.cursor, min(end, s.until()))
 			going = going || s.cursor == end
+		}
+	}
+	for _, g := range l.lateGroups {
+		if g.ready && g.cursor >= from {
+			g.cursor = max(g.cursor, end)
+			going = going || g.cursor == end
 		}
 	}
 	if l.sweep = end; !going {
@@ -74,11 +89,17 @@ func (l *loop) catchUp() (more bool) {
 // would wait for a whole sweep after each window.
 func (l *loop) nextStretch() stream.Index {
 	lowest, next := l.cursor, l.cursor
-	for _, s := range l.ready {
-		lowest = min(lowest, s.cursor)
-		if s.cursor >= l.sweep {
-			next = min(next, s.cursor)
+	look := func(cursor stream.Index) {
+		lowest = min(lowest, cursor)
+		if cursor >= l.sweep {
+			next = min(next, cursor)
 		}
+	}
+	for _, s := range l.ready {
+		look(s.cursor)
+	}
+	for _, g := range l.lateGroups {
+		look(g.cursor)
 	}
 	if l.sweeping = !l.sweeping; l.sweeping && next < l.cursor {
 		return next
@@ -100,18 +121,30 @@ func (l *loop) prepare(s *session) bool {
 		s.late, s.ready = false, false
 		l.resumed(s, l.b.meters.resumesContinuous)
 		for _, g := range s.groups {
-			l.serveWaiting(g)
+			l.wakeGroup(g)
 		}
 		return false
 	}
 	return true
 }
 
-// handLate gives a message of the stretch after from to the late sessions that
-// want it. One whose cursor is before the stretch is not there yet.
+// handLate gives a message of the stretch after from to the late sessions and
+// groups that want it. One whose cursor is before the stretch is not there yet.
 func (l *loop) handLate(of *stream.Message, set *matchSet, from stream.Index) {
 	m := &l.msg
 	fresh := false
+	for _, g := range set.groups {
+		if !g.ready || !g.late || g.cursor < from || g.cursor >= of.Index {
+			continue
+		}
+		if !fresh {
+			m.reset(*of, l.now)
+			fresh = true
+		}
+		if !m.expired && !l.shareNow(g, m) {
+			g.ready, g.cursor = false, of.Index-1
+		}
+	}
 	for i := range set.targets {
 		t := &set.targets[i]
 		s := t.session

@@ -21,26 +21,27 @@ const maxUnflushed = 8 << 20
 // A loop serves all sessions from the log. Everything here belongs to its
 // goroutine, but for in.
 type loop struct {
-	b         *Bridge
-	in        inbox
-	reader    *broker.Reader
-	cursor    stream.Index // every live session was given everything up to it
-	index     *index
-	sessions  map[string]*session
-	early     []func()     // who came before the log said that nobody is connected here; nil: it has said so
-	again     []retry      // the first one to be tried again first
-	urgent    []*session   // to be saved at the end of the turn
-	nextSave  time.Time    // when the sessions are saved
-	closing   bool         // no client is connected any more, and none will be
-	ready     []*session   // late and ready, each once
-	sweep     stream.Index // where the sweep over the late sessions' cursors is
-	sweeping  bool
-	stretch   int               // messages that the next read for late sessions takes
-	dirty     []*client         // to be flushed at the end of the turn
-	unflushed int               // bytes appended for them
-	pages     int               // of subjects, looked through in this turn
-	lossy     map[*session]loss // what they lost in this turn
-	now       int64             // of the turn, Unix milliseconds
+	b          *Bridge
+	in         inbox
+	reader     *broker.Reader
+	cursor     stream.Index // every live session was given everything up to it
+	index      *index
+	sessions   map[string]*session
+	early      []func()     // who came before the log said that nobody is connected here; nil: it has said so
+	again      []retry      // the first one to be tried again first
+	urgent     []*session   // to be saved at the end of the turn
+	nextSave   time.Time    // when the sessions are saved
+	closing    bool         // no client is connected any more, and none will be
+	ready      []*session   // late and ready, each once
+	lateGroups []*group     // late and ready, each once
+	sweep      stream.Index // where the sweep over the late sessions' cursors is
+	sweeping   bool
+	stretch    int               // messages that the next read for late sessions takes
+	dirty      []*client         // to be flushed at the end of the turn
+	unflushed  int               // bytes appended for them
+	pages      int               // of subjects, looked through in this turn
+	lossy      map[*session]loss // what they lost in this turn
+	now        int64             // of the turn, Unix milliseconds
 
 	msg     message
 	alone   frame // a frame that only one receiver gets
@@ -193,6 +194,12 @@ func (l *loop) lapped(to stream.Index) {
 			l.lose(s, l.cursor+1, to)
 		}
 	}
+	for _, g := range l.index.groups {
+		if !g.late {
+			g.cursor = l.cursor
+			l.loseGroup(g, to)
+		}
+	}
 	l.cursor = to
 }
 
@@ -232,7 +239,7 @@ func (l *loop) wakeUp(s *session) {
 		}
 	}
 	for _, g := range s.groups {
-		l.serveWaiting(g)
+		l.wakeGroup(g)
 	}
 }
 

@@ -9,14 +9,19 @@ import (
 
 // A group is a shared subscription with its members that are connected to this
 // node. Each message goes to one of them, chosen from the message's place, or to
-// the next one that can take it: a slow member does not stall the group. What no
-// member can take waits as an index, in order, until one can. It belongs to the
-// loop.
+// the next one that can take it: a slow member does not stall the group. When no
+// member can take one the group is late: it has a cursor, as a session has, and
+// goes on from the log when one can. It belongs to the loop.
 type group struct {
 	key     string
 	since   stream.Index    // when its first member came: a message belongs to the group, not to a member
 	members []*subscription // by client id
-	waiting []stream.Index  // for a member with room, rising
+	waiting []stream.Index  // given back by members that are gone, rising; they come first
+
+	late   bool
+	ready  bool         // a member may take more
+	listed bool         // in the loop's list of those that are ready
+	cursor stream.Index // while late
 }
 
 // What waits is bounded, for one group and for all.
@@ -62,10 +67,10 @@ func (l *loop) keep(g *group, i stream.Index) {
 	}
 }
 
-// share gives m to one member of g, or lets it wait.
+// share gives m to one member of g. If none can take it the group is late.
 func (l *loop) share(g *group, m *message) {
-	if len(g.waiting) > 0 || !l.shareNow(g, m) {
-		l.keep(g, m.Index)
+	if !g.late && (len(g.waiting) > 0 || !l.shareNow(g, m)) {
+		g.late, g.ready, g.cursor = true, false, m.Index-1
 	}
 }
 
@@ -88,6 +93,18 @@ func (l *loop) shareNow(g *group, m *message) bool {
 	return false
 }
 
+// wakeGroup is called when a member of g may take more.
+func (l *loop) wakeGroup(g *group) {
+	if l.serveWaiting(g); len(g.waiting) > 0 || !g.late || g.ready {
+		return
+	}
+	g.ready = true
+	if !g.listed {
+		g.listed = true
+		l.lateGroups = append(l.lateGroups, g)
+	}
+}
+
 // serveWaiting gives the messages that wait for g's members to those that can
 // take them.
 func (l *loop) serveWaiting(g *group) {
@@ -104,6 +121,24 @@ func (l *loop) serveWaiting(g *group) {
 	if len(g.waiting) == 0 {
 		g.waiting = nil
 	}
+}
+
+// prepareGroup reports whether the group is still late and ready.
+func (l *loop) prepareGroup(g *group) bool {
+	if g.late && g.cursor >= l.cursor {
+		g.late = false
+	}
+	g.ready = g.ready && g.late && len(g.members) > 0
+	return g.ready
+}
+
+// loseGroup notes that the group's members will not get the messages up to index
+// to, which the cache no longer holds.
+func (l *loop) loseGroup(g *group, to stream.Index) {
+	l.b.meters.droppedTrimmed.Add(float64(to - g.cursor))
+	l.b.cfg.Log.Warn().Str("group", g.key).Uint64("first", uint64(g.cursor+1)).Uint64("last", uint64(to)).
+		Msg("a shared subscription lost messages that the cache no longer holds")
+	g.cursor = to
 }
 
 // giveBack lets others of its groups have what a session that loses its connection
@@ -124,6 +159,6 @@ func (l *loop) giveBack(s *session) {
 		}
 		l.keep(g, e.index)
 		s.out.done(i)
-		l.serveWaiting(g)
+		l.wakeGroup(g)
 	}
 }

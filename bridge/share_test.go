@@ -3,6 +3,7 @@ package bridge
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -91,4 +92,60 @@ func TestShareHasNoRetained(t *testing.T) {
 	s := h.connect(5, "s")
 	s.subscribe(1, sub("$share/g/t", 1))
 	s.silence()
+}
+
+// When no member can take more the group goes on from the log later: nothing is
+// queued and nothing is dropped, whatever the backlog.
+func TestShareCatchesUpFromTheLog(t *testing.T) {
+	both(t, func(t *testing.T, version byte) {
+		const n = 5000
+		h := newHouse(t, func(c *Config) { c.Window = 2 })
+		members := []*peer{h.connect(version, "a"), h.connect(version, "b")}
+		for _, p := range members {
+			p.subscribe(1, sub("$share/g/t/#", 1))
+		}
+		for i := range n {
+			h.publish(fmt.Sprintf("t/%d", i%3), fmt.Sprint(i), q1)
+		}
+		h.loop.do(func() {
+			for _, g := range h.loop.index.groups {
+				if !g.late || len(g.waiting) > 0 {
+					t.Errorf("the group is late: %v, and %d messages wait", g.late, len(g.waiting))
+				}
+			}
+		})
+		seen := map[string]int{}
+		for total := 0; total < n; {
+			for _, p := range members {
+				if total == n {
+					break
+				}
+				pk, err := p.read(20 * time.Millisecond)
+				if err != nil {
+					continue
+				}
+				total++
+				seen[string(pk.Payload)]++
+				p.send(ackOf(packets.Puback, pk.PacketID))
+			}
+		}
+		for i := range n {
+			if seen[fmt.Sprint(i)] != 1 {
+				t.Fatalf("message %d came %d times", i, seen[fmt.Sprint(i)])
+			}
+		}
+		if d := h.metric("nackmq_dropped_total", "slow") + h.metric("nackmq_dropped_total", "trimmed"); d != 0 {
+			t.Errorf("%v messages were dropped", d)
+		}
+		h.publish("t/0", "live", q1)
+		eventually(t, "the group is live again", func() bool {
+			live := true
+			h.loop.do(func() {
+				for _, g := range h.loop.index.groups {
+					live = live && !g.late
+				}
+			})
+			return live
+		})
+	})
 }

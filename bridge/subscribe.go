@@ -154,7 +154,7 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	c.post(buf.Bytes())
 	l.touch(c)
 	for _, g := range s.groups {
-		l.serveWaiting(g)
+		l.wakeGroup(g)
 	}
 	if len(anew) == 0 {
 		return
