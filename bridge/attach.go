@@ -112,14 +112,12 @@ func (l *loop) begin(c *client, s *session, present bool) {
 
 	for _, sub := range s.subs {
 		l.index.add(sub)
+		l.joined(sub)
 	}
 	if present {
 		s.out.rewind()
 		s.resuming = true
-		if tail := l.b.cfg.Broker.Tail(); s.cursor < tail {
-			l.lose(s, s.cursor+1, tail)
-			s.cursor = tail
-		}
+		l.skip(s, l.b.cfg.Broker.Tail())
 	}
 	s.late, s.ready = true, false
 	l.wakeUp(s)
@@ -134,7 +132,7 @@ func (l *loop) detach(c *client) {
 	}
 	l.acknowledge(s, false)
 	for _, sub := range s.subs {
-		l.index.remove(sub)
+		l.remove(sub)
 	}
 	l.resumed(s, l.b.meters.resumesContinuous)
 	l.giveBack(s)
@@ -147,6 +145,13 @@ func (l *loop) detach(c *client) {
 	}
 	state := s.state(nil, cursor, l.b.cfg.Broker.Head(), true)
 	l.leave(s, stream.DetachSession(s.id, s.fence, c.expiry, c.will == nil, state))
+}
+
+// remove takes a subscription out of the index.
+func (l *loop) remove(sub *subscription) {
+	if g := l.index.remove(sub); g != nil {
+		l.leaveGroup(g)
+	}
 }
 
 // leave has the end of a connection written down; then the client id is free. It

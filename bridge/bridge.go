@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -117,11 +118,13 @@ type Bridge struct {
 	loop    *loop
 	acker   *acker
 	budget  *budget
-	waiting sync.Once       // whoever drains first begins to wait for wg
-	gone    chan struct{}   // closed when nobody is left
-	wg      sync.WaitGroup  // of connections and accept loops
-	serving context.Context // ends when Drain begins
-	stop    context.CancelFunc
+	waiting sync.Once      // whoever drains first begins to wait for wg
+	gone    chan struct{}  // closed when nobody is left
+	wg      sync.WaitGroup // of connections and accept loops
+
+	toldTooLarge atomic.Int64    // when, Unix nanoseconds
+	serving      context.Context // ends when Drain begins
+	stop         context.CancelFunc
 
 	mu      sync.Mutex
 	closing bool // Drain has begun

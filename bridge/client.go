@@ -10,6 +10,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -83,6 +84,9 @@ func (c *client) serve() error {
 	var code packets.Code
 	switch {
 	case errors.As(err, &code):
+		if code == packets.ErrPacketTooLarge {
+			c.b.tellTooLarge(c)
+		}
 		c.shut(c.disconnectPacket(code), err)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.session != nil:
 		c.shut(c.disconnectPacket(packets.ErrKeepAliveTimeout), err)
@@ -201,4 +205,15 @@ func (c *client) leave() {
 		c.b.mu.Unlock()
 	}
 	close(c.gone)
+}
+
+// tellTooLarge counts a packet that is larger than Config.MaxPacket and writes a
+// line, ten seconds apart: its client may send it for ever.
+func (b *Bridge) tellTooLarge(c *client) {
+	b.meters.published[broker.TooLarge].Inc()
+	now, last := time.Now().UnixNano(), b.toldTooLarge.Load()
+	if now-last > int64(10*time.Second) && b.toldTooLarge.CompareAndSwap(last, now) {
+		b.cfg.Log.Warn().Str("client", c.who.ClientID).Int("limit", b.cfg.MaxPacket).
+			Msg("a client sent a packet that is too large, and was disconnected")
+	}
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/internal/socket"
+	"github.com/nackmq/nackmq/stream"
 )
 
 // Each of these is answered in one clear way, and the broker serves on.
@@ -304,4 +307,33 @@ func (l *flakyListener) Accept() (net.Conn, error) {
 		return nil, &net.OpError{Op: "accept", Err: net.UnknownNetworkError("too many open files")}
 	}
 	return l.Listener.Accept()
+}
+
+// Who sends a packet that is too large is told, and so is the operator.
+func TestPacketTooLarge(t *testing.T) {
+	both(t, func(t *testing.T, version byte) {
+		h := newHouse(t, func(c *Config) { c.MaxPacket = 1024 })
+		p := h.connect(version, "p")
+		p.send(pub("t", strings.Repeat("x", 2000), 1, 1))
+		p.closed(packets.ErrPacketTooLarge.Code)
+		if n := h.metric("nackmq_publishes_total", "mqtt", "too_large"); n != 1 {
+			t.Errorf("%v publishes were too large, want 1", n)
+		}
+	})
+}
+
+// A session without a filter has lost nothing when the cache moves on.
+func TestNobodyLosesWhatHeDidNotWant(t *testing.T) {
+	log := brokertest.NewLocal(t, stream.Limits{CacheMessages: 5})
+	h := newHouseOver(t, log)
+	h.connect(5, "idle", keep).goodbye()
+	h.connect(5, "connected")
+	for i := range 50 {
+		h.publish("t", fmt.Sprint(i), q1)
+	}
+	h.connect(5, "idle", keep)
+	h.loop.do(func() { h.loop.lapped(h.loop.cursor + 1) })
+	if n := h.metric("nackmq_dropped_total", "trimmed"); n != 0 {
+		t.Errorf("%v messages were lost to nobody", n)
+	}
 }

@@ -98,11 +98,12 @@ func (x *index) add(s *subscription) {
 	g.add(s)
 }
 
-// remove takes s out.
-func (x *index) remove(s *subscription) {
+// remove takes s out. It gives the group that has no member any more, if there is
+// one.
+func (x *index) remove(s *subscription) (left *group) {
 	of := x.filters.Find(s.filter)
 	if of == nil {
-		return
+		return nil
 	}
 	x.note(s, of)
 	if s.group == "" {
@@ -111,17 +112,19 @@ func (x *index) remove(s *subscription) {
 		key := s.group + string(s.filter)
 		g := x.groups[key]
 		if g == nil {
-			return
+			return nil
 		}
 		if g.remove(s); len(g.members) == 0 {
 			x.waiting -= len(g.waiting)
 			delete(x.groups, key)
+			left = g
 			of.groups = slices.DeleteFunc(of.groups, func(o *group) bool { return o == g })
 		}
 	}
 	if len(of.subs)+len(of.groups) == 0 {
 		x.filters.Remove(s.filter)
 	}
+	return left
 }
 
 // replace puts s where old was: the same filter of the same session. A group does

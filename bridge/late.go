@@ -39,10 +39,7 @@ func (l *loop) catchUp() (more bool) {
 	if errors.Is(err, broker.ErrLapped) {
 		tail := l.b.cfg.Broker.Tail()
 		for _, s := range l.ready {
-			if s.cursor < tail {
-				l.lose(s, s.cursor+1, tail)
-				s.cursor = tail
-			}
+			l.skip(s, tail)
 		}
 		for _, g := range l.lateGroups {
 			if g.cursor < tail {

@@ -29,6 +29,7 @@ type loop struct {
 	sessions   map[string]*session
 	early      []func()     // who came before the log said that nobody is connected here; nil: it has said so
 	again      []retry      // the first one to be tried again first
+	leaving    int          // groups that are being written down
 	urgent     []*session   // to be saved at the end of the turn
 	nextSave   time.Time    // when the sessions are saved
 	closing    bool         // no client is connected any more, and none will be
@@ -111,7 +112,7 @@ func (l *loop) run() {
 	quit := l.quit
 	for {
 		more := l.turn()
-		if quit == nil && len(l.sessions) == 0 && l.early == nil {
+		if quit == nil && len(l.sessions) == 0 && l.leaving == 0 && l.early == nil {
 			return
 		}
 		if more {
@@ -190,7 +191,7 @@ func (l *loop) live() (more bool) {
 // lapped makes every live session lose the messages up to index to.
 func (l *loop) lapped(to stream.Index) {
 	for _, s := range l.sessions {
-		if s.client != nil && !s.late {
+		if s.client != nil && !s.late && len(s.subs) > 0 {
 			l.lose(s, l.cursor+1, to)
 		}
 	}

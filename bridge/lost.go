@@ -58,6 +58,18 @@ func (l *loop) lose(s *session, first, last stream.Index) {
 	l.resumed(s, l.b.meters.resumesReset)
 }
 
+// skip moves a session's cursor up to index to, behind which the cache begins. One
+// that has no filter has lost nothing.
+func (l *loop) skip(s *session, to stream.Index) {
+	if s.cursor >= to {
+		return
+	}
+	if len(s.subs) > 0 {
+		l.lose(s, s.cursor+1, to)
+	}
+	s.cursor = to
+}
+
 // A loss is what a session lost in one turn, for the log.
 type loss struct {
 	span            // from the first to the last of them

@@ -391,3 +391,68 @@ func FuzzState(f *testing.F) {
 	f.Add(newSession("s").state(nil, 5, 6, true))
 	f.Fuzz(func(t *testing.T, b []byte) { _ = newSession("s").restore(&stream.Session{State: b}, 9) })
 }
+
+// A shared subscription with a member whose session is kept does not end with its
+// last connection, nor with the broker: what came meanwhile goes to the member that
+// comes back first, once.
+func TestShareIsKept(t *testing.T) {
+	ways(t, func(t *testing.T, version byte, crash bool) {
+		const n = 300
+		h := newHouse(t)
+		a := h.connect(version, "a", keep)
+		a.subscribe(1, sub("$share/g/t", 1))
+		h.publish("t", "live", q1)
+		a.send(ackOf(packets.Puback, a.message("t", "live").PacketID))
+		a.silence()
+		h = h.restart(crash, a)
+		for i := range n {
+			h.publish("t", fmt.Sprint(i), q1)
+		}
+		b := h.connect(version, "b") // one that is not kept takes what waits for the group
+		b.subscribe(1, sub("$share/g/t", 1))
+		if crash { // that it was acknowledged was not written down
+			b.send(ackOf(packets.Puback, b.message("t", "live").PacketID))
+		}
+		for i := range n {
+			b.send(ackOf(packets.Puback, b.message("t", fmt.Sprint(i)).PacketID))
+		}
+		a = h.connect(version, "a", keep)
+		a.silence()
+		b.silence()
+	})
+}
+
+// When no member's session is kept any more, what came since is for nobody.
+func TestShareWithoutMembersIsOver(t *testing.T) {
+	h := newHouse(t)
+	a := h.connect(5, "a", keep)
+	a.subscribe(1, sub("$share/g/t", 1))
+	a.goodbye()
+	h.publish("t", "missed", q1)
+	h.connect(5, "a").goodbye() // a clean start ends the session
+	b := h.connect(5, "b", keep)
+	b.subscribe(1, sub("$share/g/t", 1))
+	h.publish("t", "new", q1)
+	b.message("t", "new")
+	b.silence()
+}
+
+// A group is kept while its last member's end and the next one's coming cross.
+func TestShareChangesHands(t *testing.T) {
+	h := newHouse(t)
+	var got []string
+	for i := range 30 {
+		p := h.connect(5, fmt.Sprint("m", i%3), keep)
+		p.subscribe(1, sub("$share/g/t", 1))
+		h.publish("t", fmt.Sprint(i), q1)
+		m := p.want(packets.Publish)
+		got = append(got, string(m.Payload))
+		p.send(ackOf(packets.Puback, m.PacketID))
+		p.silence()
+		p.nc.Close()
+	}
+	slices.Sort(got)
+	if got = slices.Compact(got); len(got) != 30 {
+		t.Errorf("%d of 30 messages came: %v", len(got), got)
+	}
+}

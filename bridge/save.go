@@ -32,6 +32,7 @@ func (l *loop) saveAll() {
 			l.save(s)
 		}
 	}
+	l.saveGroups()
 }
 
 // saveUrgent saves the sessions whose clients wait for a PUBREL.

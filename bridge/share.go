@@ -18,6 +18,9 @@ type group struct {
 	members []*subscription // by client id
 	waiting []stream.Index  // given back by members that are gone, rising; they come first
 
+	fence     stream.Fence // of its record in the log; 0: it has none
+	attaching bool         // it is not known yet where the group stands
+
 	late   bool
 	ready  bool         // a member may take more
 	listed bool         // in the loop's list of those that are ready
@@ -95,6 +98,9 @@ func (l *loop) shareNow(g *group, m *message) bool {
 
 // wakeGroup is called when a member of g may take more.
 func (l *loop) wakeGroup(g *group) {
+	if g.attaching {
+		return
+	}
 	if l.serveWaiting(g); len(g.waiting) > 0 || !g.late || g.ready {
 		return
 	}

@@ -142,6 +142,7 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 			l.index.replace(old, w.sub)
 		} else {
 			l.index.add(w.sub)
+			l.joined(w.sub)
 			s.subBytes += len(w.sub.name)
 		}
 		s.subs[w.sub.name] = w.sub
@@ -197,7 +198,7 @@ func (l *loop) unsubscribe(c *client, id uint16, names []string) {
 	for _, name := range names {
 		code := packets.CodeSuccess
 		if sub := s.subs[name]; sub != nil {
-			l.index.remove(sub)
+			l.remove(sub)
 			delete(s.subs, name)
 			s.subBytes -= len(name)
 		} else if _, _, ok := splitFilter(name); !ok {

@@ -91,6 +91,25 @@ func (b *Broker) Session(id string) (stream.Session, bool) {
 	return b.ledger.Session(id)
 }
 
+// Sessions gives one page of the sessions: it looks at some from slot from on,
+// under the lock, then calls yield for them, without it, until yield returns false.
+// Call it again with next as long as there is more.
+func (b *Broker) Sessions(from uint32, yield func(stream.Session) bool) (next uint32, more bool) {
+	var page []stream.Session
+	b.mu.RLock()
+	next, more = b.ledger.Sessions(from, scanSteps, func(s stream.Session) bool {
+		page = append(page, s)
+		return true
+	})
+	b.mu.RUnlock()
+	for _, s := range page {
+		if !yield(s) {
+			return next, more
+		}
+	}
+	return next, more
+}
+
 // Limits gives the limits in force.
 func (b *Broker) Limits() stream.Limits { return read(b, (*stream.Ledger).Limits) }
 
