@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -146,4 +147,29 @@ func TestTurnLooksAtFewSubjects(t *testing.T) {
 			t.Errorf("%d filters were looked up among 3,000 subjects in one turn", done)
 		}
 	})
+}
+
+// What a client can make its session remember fits into the log: long topics of
+// retained messages and many identifiers fill the window before it is too much.
+func TestStateIsBounded(t *testing.T) {
+	h := newHouse(t)
+	const topics = 40
+	for i := range topics {
+		h.publish(fmt.Sprintf("r/%02d/%s", i, strings.Repeat("x", 60_000)), "x", q1|stream.Retain)
+	}
+	p := h.connect(5, "p", keep, func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = 65535 })
+	p.subscribe(1, sub("r/#", 1))
+	seen := 0
+	for ; ; seen++ {
+		pk, err := p.read(100 * time.Millisecond)
+		if err != nil || pk.FixedHeader.Type != packets.Publish {
+			break
+		}
+	}
+	if seen < 10 || seen == topics {
+		t.Errorf("%d of %d came without an acknowledgement", seen, topics)
+	}
+	h.loop.do(func() { h.loop.saveAll() })
+	p.nc.Close()
+	eventually(t, "it is written down", func() bool { s, _ := h.log.Broker.Session("p"); return s.Holder == 0 && len(s.State) > maxNames })
 }

@@ -17,6 +17,7 @@ type window struct {
 	unsent uint32            // entries from here to tail were not sent on this connection
 	places map[uint16]uint32 // of the entries that are not done, by packet id
 	open   int               // entries that were sent on this connection and are not done
+	names  int               // bytes of what is rare in entries that are not done
 	limit  int               // of open
 }
 
@@ -45,6 +46,13 @@ type rareSent struct {
 	subject stream.Subject // of a retained message: it is the subject's, not the log's
 }
 
+func (r *rareSent) size() int {
+	if r == nil {
+		return 0
+	}
+	return 5*len(r.ids) + len(r.group) + len(r.subject)
+}
+
 // of gives what e has of it.
 func (e *sent) of() rareSent {
 	if e.rare == nil {
@@ -60,9 +68,14 @@ func idOf(i stream.Index) uint16 { return uint16(i%65535) + 1 }
 // ones are.
 const maxSpan = 1 << 14
 
+// maxNames bounds the bytes of what is rare in a window, which a client can make
+// long by long topics and many subscription identifiers: all of it goes into the
+// session's state in the log.
+const maxNames = 1 << 20
+
 // room reports whether the message with an index may be sent.
 func (w *window) room(i stream.Index) bool {
-	if w.open >= w.limit || w.unsent != w.tail || w.tail-w.head >= maxSpan {
+	if w.open >= w.limit || w.unsent != w.tail || w.tail-w.head >= maxSpan || w.names > maxNames {
 		return false
 	}
 	_, taken := w.places[idOf(i)]
@@ -91,6 +104,7 @@ func (w *window) push(s sent) {
 		w.places = make(map[uint16]uint32)
 	}
 	s.id = idOf(s.index)
+	w.names += s.rare.size()
 	w.places[s.id] = w.tail
 	*w.at(w.tail) = s
 	w.tail++
@@ -100,8 +114,7 @@ func (w *window) push(s sent) {
 func (w *window) drop() {
 	w.tail--
 	w.unsent = w.tail
-	delete(w.places, w.at(w.tail).id)
-	*w.at(w.tail) = sent{}
+	w.forget(w.tail)
 	w.open--
 	w.empty()
 }
@@ -120,8 +133,7 @@ func (w *window) done(i uint32) {
 	if int32(i-w.unsent) < 0 {
 		w.open--
 	}
-	delete(w.places, w.at(i).id)
-	*w.at(i) = sent{}
+	w.forget(i)
 	for w.head != w.tail && w.at(w.head).state == sentDone {
 		if w.head == w.unsent {
 			w.unsent++
@@ -129,6 +141,13 @@ func (w *window) done(i uint32) {
 		w.head++
 	}
 	w.empty()
+}
+
+func (w *window) forget(i uint32) {
+	e := w.at(i)
+	delete(w.places, e.id)
+	w.names -= e.rare.size()
+	*e = sent{}
 }
 
 // empty gives the memory of a window back that holds nothing.

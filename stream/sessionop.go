@@ -9,7 +9,7 @@ import (
 // its holder may save, bytes.
 const (
 	MaxSessionID    = 1<<16 - 1
-	MaxSessionState = 1 << 20
+	MaxSessionState = 4 << 20
 )
 
 // An item that is not a publication but says what happens to a session has hasOp
@@ -41,6 +41,13 @@ const (
 // A SessionOp is an item that says what happens to a session. It goes into an
 // Item's Op.
 type SessionOp []byte
+
+// Check reports whether a ledger takes op. One that it does not take must not get
+// into the log: every member would stop at it. The error wraps ErrEntry.
+func (op SessionOp) Check() error {
+	_, err := parseOp(op)
+	return err
+}
 
 func newOp(kind byte, id string, fence Fence) SessionOp {
 	b := make([]byte, 0, 32+len(id))

@@ -105,13 +105,18 @@ func (l *Local) run(t testing.TB) {
 		l.queue = nil
 		l.mu.Unlock()
 		for len(queue) > 0 {
+			if op := queue[0].item.Op; op != nil && op.Check() != nil {
+				queue[0].done(stream.Place{}, broker.ErrTooLarge)
+				queue = queue[1:]
+				continue
+			}
 			if l.Hold != nil {
 				l.Hold()
 			}
 			var b stream.Batch
 			b.Reset(stream.Origin{})
 			n := 0
-			for n < len(queue) && b.Add(&queue[n].item) {
+			for n < len(queue) && (queue[n].item.Op == nil || queue[n].item.Op.Check() == nil) && b.Add(&queue[n].item) {
 				n++
 			}
 			data := b.Entry()

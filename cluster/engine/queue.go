@@ -75,6 +75,11 @@ func (q *Queue) add(it *stream.Item, done Done, now time.Duration) (wake bool) {
 	if q.latched != nil {
 		return q.no(done, q.latched)
 	}
+	if it.Op != nil {
+		if err := it.Op.Check(); err != nil {
+			return q.no(done, fmt.Errorf("%w: %v", broker.ErrTooLarge, err))
+		}
+	}
 	n := it.EncodedLen()
 	if n > stream.MaxItemBytes {
 		return q.no(done, fmt.Errorf("%w: %d bytes with its properties, at most %d", broker.ErrTooLarge, n, stream.MaxItemBytes))

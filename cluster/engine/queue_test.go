@@ -92,3 +92,19 @@ func TestQueueKeepsAPublishersOrder(t *testing.T) {
 		t.Errorf("the batch has %d items, want numbers 1 and 5", len(b.Dones))
 	}
 }
+
+// What no ledger takes must not get into the log: every member would stop at it.
+func TestQueueRefusesWhatTheLedgerWouldStopAt(t *testing.T) {
+	q := NewQueue(1, 1, 64<<20)
+	for name, op := range map[string]stream.SessionOp{
+		"a huge state":    stream.SaveSession("s", 1, make([]byte, stream.MaxSessionState+1)),
+		"an endless name": stream.EndSession(string(make([]byte, stream.MaxSessionID+1))),
+		"nothing":         {},
+	} {
+		q.Add(&stream.Item{Op: op}, func(stream.Place, error) {}, 0)
+		if r := q.Refused(); len(r) != 1 || !errors.Is(r[0].Err, broker.ErrTooLarge) {
+			t.Errorf("%s: refused %v", name, r)
+		}
+		q.Refused()
+	}
+}
