@@ -26,6 +26,7 @@ type client struct {
 	// Set by CONNECT, then read only.
 	who       Identity
 	version   byte // 3: MQTT 3.1, 4: 3.1.1, 5
+	bridge    bool // another broker: see wish
 	origin    stream.PublisherID
 	session   *session
 	maxPacket int // that the client takes; 0: any

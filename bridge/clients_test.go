@@ -14,9 +14,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -263,60 +261,4 @@ func selfSigned(t *testing.T) tls.Certificate {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// A stock Mosquitto that bridges "# both 1" connects, takes our refusal of its
-// private protocol level for what it is, and carries messages both ways.
-func TestMosquittoBridge(t *testing.T) {
-	t.Parallel()
-	path := "/usr/sbin/mosquitto"
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s is not there (Debian: apt-get install mosquitto)", path)
-	}
-	h := newHouse(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs := ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(theirs)
-	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\n" +
-		"connection up\naddress " + h.addr + "\ntopic # both 1\nrestart_timeout 1 1\n"
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, "-c", conf)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	bridged := func() (there bool) {
-		h.loop.do(func() {
-			for _, s := range h.loop.sessions {
-				there = there || s.client != nil && s.subs["#"] != nil
-			}
-		})
-		return there
-	}
-	for range 3 { // it comes back after a second
-		if there := waitFor(bridged); there {
-			break
-		}
-	}
-	if !bridged() {
-		t.Fatal("the bridge did not connect")
-	}
-	ours := h.connect(5, "ours")
-	ours.subscribe(1, sub("from/theirs", 1))
-	there := &house{Bridge: h.Bridge, t: t, addr: theirs}
-	theirSub := there.connect(4, "sub")
-	theirSub.subscribe(1, sub("from/ours", 1))
-	h.publish("from/ours", "hi", q1)
-	theirSub.message("from/ours", "hi")
-	theirPub := there.connect(4, "pub")
-	theirPub.send(pub("from/theirs", "ho", 1, 1))
-	theirPub.want(packets.Puback)
-	ours.message("from/theirs", "ho")
 }

@@ -28,15 +28,13 @@ func (c *client) connect() error {
 	if err != nil {
 		return silent(err)
 	}
-	if !knownLevel(body) {
+	if c.version, c.bridge = takeLevel(body); c.version == 0 {
 		c.shut([]byte{packets.Connack << 4, 2, 0, packets.Err3UnsupportedProtocolVersion.Code}, errRefused)
 		return errRefused
 	}
 	if err := c.in.decode(body); err != nil {
-		c.version = body[2+len("MQTT")]
 		return c.refuse(codeOf(err))
 	}
-	c.version = pk.ProtocolVersion
 	if code := checkConnect(pk); code.Code != 0 {
 		return c.refuse(code)
 	}
@@ -83,14 +81,22 @@ func codeOf(err error) packets.Code {
 	return packets.ErrMalformedPacket
 }
 
-// knownLevel reports whether a CONNECT names a protocol and level that we speak.
-func knownLevel(body []byte) bool {
+// bridgeBit is what Mosquitto adds to the protocol level to say that it is a broker.
+const bridgeBit = 0x80
+
+// takeLevel gives the protocol level of a CONNECT, and whether it comes from a
+// bridge; then it takes the bit off, which the codec does not know. 0: it is
+// neither a protocol nor a level that we speak.
+func takeLevel(body []byte) (level byte, bridge bool) {
 	for _, known := range []string{"\x00\x04MQTT\x04", "\x00\x04MQTT\x05", "\x00\x06MQIsdp\x03"} {
-		if bytes.HasPrefix(body, []byte(known)) {
-			return true
+		at := len(known) - 1
+		if len(body) > at && string(body[:at]) == known[:at] && body[at]&^bridgeBit == known[at] {
+			bridge = body[at]&bridgeBit != 0
+			body[at] = known[at]
+			return known[at], bridge
 		}
 	}
-	return false
+	return 0, false
 }
 
 // checkConnect is the codec's validation, without what it forbids and the

@@ -118,13 +118,26 @@ func TestConnectRefusals(t *testing.T) {
 			p.closed(0)
 		})
 	}
-	for _, level := range []string{"06", "00", "84", "03"} {
+	for _, level := range []string{"06", "00", "86", "03", "80", "83"} {
 		p := h.dial(4)
 		p.raw("10 0d 0004 4d515454" + level + "02 003c 0001 61")
 		if ack := p.want(packets.Connack); ack.ReasonCode != 1 {
 			t.Errorf("level %s: CONNACK %#x, want 1", level, ack.ReasonCode)
 		}
 		p.closed(0)
+	}
+	// A bridge's level is no other than the level that it stands for.
+	for v, connect := range map[byte]string{
+		3: "10 0f 0006 4d5149736470 83 02 003c 0001 62",
+		4: "10 0d 0004 4d515454 84 02 003c 0001 62",
+		5: "10 0e 0004 4d515454 85 02 003c 00 0001 62",
+	} {
+		p := h.dial(v)
+		p.raw(connect)
+		if ack := p.want(packets.Connack); ack.ReasonCode != 0 {
+			t.Errorf("bridge, level %d: CONNACK %#x, want 0", v, ack.ReasonCode)
+		}
+		p.goodbye()
 	}
 	// MQTT 3.1 is spoken.
 	p := h.dial(3)

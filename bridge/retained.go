@@ -50,12 +50,13 @@ func (l *loop) runJobs(s *session) bool {
 	return true
 }
 
-// sendRetained sends the retained message of name. One that is newer than at comes
+// sendRetained sends the retained message of name, if it is not the session's own
+// and the subscription wants no such. One that is newer than at comes
 // to the session as an ordinary message, unless that is of QoS 0 and the session
 // was offline then.
 func (l *loop) sendRetained(s *session, sub *subscription, at stream.Index, name stream.Subject) bool {
 	m, ok := l.b.cfg.Broker.Retained(name)
-	if !ok {
+	if !ok || sub.noLocal && m.Publisher == s.origin {
 		return true
 	}
 	d := sub.delivery(&m)

@@ -109,6 +109,11 @@ func (c *client) wish(f *packets.Subscription) (wish, error) {
 	case !c.b.cfg.Authorizer.Subscribe(c.who, filter):
 		return c.unwish(packets.ErrNotAuthorized), nil
 	}
+	if c.bridge && c.version < 5 {
+		// What it would say itself in MQTT 5: it wants the messages as they are, and
+		// not those that it brought.
+		f.NoLocal, f.RetainAsPublished = group == "", true
+	}
 	return wish{code: f.Qos, handling: f.RetainHandling, sub: &subscription{
 		session: c.session, name: strings.Clone(f.Filter), group: strings.Clone(group), filter: filter,
 		id: uint32(f.Identifier), qos: f.Qos, noLocal: f.NoLocal, retainAsPublished: f.RetainAsPublished,
