@@ -29,8 +29,9 @@ type client struct {
 	bridge    bool // another broker: see wish
 	origin    stream.PublisherID
 	session   *session
-	maxPacket int // that the client takes; 0: any
-	window    int // deliveries that it takes without acknowledgement
+	maxPacket int  // that the client takes; 0: any
+	quiet     bool // it wants no reason strings nor user properties but with messages
+	window    int  // deliveries that it takes without acknowledgement
 	keepAlive time.Duration
 
 	attached chan packets.Code         // the loop's answer to CONNECT

@@ -14,6 +14,7 @@ func (l *loop) offer(t *target, m *message) bool {
 		return true
 	}
 	d := deliveryOf(&m.Message, t.qos, t.retain, t.ids)
+	d.where = t.where
 	if l.send(t.session, m, d) {
 		return true
 	}
@@ -28,6 +29,7 @@ func (l *loop) offer(t *target, m *message) bool {
 type delivery struct {
 	qos    byte
 	retain bool
+	where  bool // it says the message's position
 	rareSent
 }
 
@@ -52,7 +54,9 @@ func (s *subscription) delivery(m *stream.Message) delivery {
 	if s.id != 0 {
 		ids = []uint32{s.id}
 	}
-	return deliveryOf(m, s.qos, s.retainAsPublished, ids)
+	d := deliveryOf(m, s.qos, s.retainAsPublished, ids)
+	d.where = s.position
+	return d
 }
 
 // send appends m to the session's connection. It reports false if the window or
@@ -65,13 +69,13 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 			return false
 		}
 	}
-	f, told := l.frameFor(s, m, d.qos, d.retain, own{ids: d.ids})
+	f, told := l.frameFor(s, m, d.qos, d.retain, own{ids: d.ids, where: d.where})
 	if f == nil {
 		return true // MQTT 5, 3.1.2-25: as if it were sent
 	}
 	var id uint16
 	if d.qos > 0 {
-		id = s.out.add(sent{index: m.Index, rare: d.rare(), qos: d.qos, retain: d.retain})
+		id = s.out.add(sent{index: m.Index, rare: d.rare(), qos: d.qos, retain: d.retain, where: d.where})
 		s.changed = true
 	}
 	if !l.put(s, f, id, told) {
@@ -92,10 +96,12 @@ func (l *loop) frameFor(s *session, m *message, qos byte, retain bool, o own) (f
 	if v5 {
 		o.lost = s.lost
 	} else {
-		o.ids = nil
+		o.ids, o.where = nil, false
 	}
 	if f = &l.alone; o.none() {
 		f = m.shared(v5, qos, retain)
+	} else if o.whereOnly() {
+		f = m.placed(qos, retain)
 	} else {
 		m.encode(f, v5, qos, retain, o)
 	}

@@ -30,6 +30,10 @@
 // cursor. What the cache no longer holds by then is lost to it, which is counted,
 // logged, and told to an MQTT 5 client.
 //
+// What a subscription brings that is older than it is a job of its session (jobs.go):
+// retained messages, and what came after a place that an MQTT 5 client named
+// (position.go). The session's cursor waits for it.
+//
 // A session that outlives its connection is a record in the log (state.go): it is
 // made from it when its client connects, written down now and then (save.go), and
 // whole when the connection ends (attach.go). Offline it is that record alone.

@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/binary"
 	"slices"
+	"strconv"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -20,11 +21,15 @@ type frame struct {
 // and are used again; the frames' bytes keep their capacity.
 type message struct {
 	stream.Message
-	props   stream.Props // of Message.Props
-	parsed  bool
-	expired bool
-	left    uint32 // seconds that are left of its life; 0: for ever
-	frames  [2][3][2]frame
+	props    stream.Props // of Message.Props
+	parsed   bool
+	expired  bool
+	left     uint32 // seconds that are left of its life; 0: for ever
+	frames   [2][3][2]frame
+	marked   [3][2]frame // of MQTT 5, with the message's position
+	isMarked bool        // there are any in marked
+	position string      // values of the user properties, while one is encoded with them
+	index    string
 }
 
 // reset begins anew with m at the time now, Unix milliseconds.
@@ -45,6 +50,14 @@ func (m *message) reset(of stream.Message, now int64) {
 			}
 		}
 	}
+	if m.isMarked {
+		m.isMarked = false
+		for q := range m.marked {
+			for r := range m.marked[q] {
+				m.marked[q][r].bytes = m.marked[q][r].bytes[:0]
+			}
+		}
+	}
 }
 
 // shared gives the frame for receivers of one version, QoS and retain bit who
@@ -57,19 +70,44 @@ func (m *message) shared(v5 bool, qos byte, retain bool) *frame {
 	return f
 }
 
-// own is what one delivery has of its own.
-type own struct {
-	dup  bool
-	ids  []uint32 // subscription identifiers
-	lost losses   // values of the user property lostKey
+// placed is shared for receivers of MQTT 5 who want the message's position in it.
+func (m *message) placed(qos byte, retain bool) *frame {
+	f := &m.marked[qos][b2i(retain)]
+	if len(f.bytes) == 0 {
+		m.isMarked = true
+		m.encode(f, true, qos, retain, own{where: true})
+	}
+	return f
 }
 
-func (o *own) none() bool { return !o.dup && len(o.ids) == 0 && len(o.lost) == 0 }
+// own is what one delivery has of its own.
+type own struct {
+	dup   bool
+	where bool     // the message's position
+	ids   []uint32 // subscription identifiers
+	lost  losses   // values of the user property lostKey
+}
+
+func (o *own) none() bool { return !o.where && o.alike() }
+
+// whereOnly reports whether o is nothing but the message's position, which is the
+// same for all who want it.
+func (o *own) whereOnly() bool { return o.where && o.alike() }
+
+func (o *own) alike() bool { return !o.dup && len(o.ids) == 0 && len(o.lost) == 0 }
 
 // lostKey is the user property that tells an MQTT 5 client that it missed
 // messages which the log's cache no longer held. Its value is a range of the log,
 // FROM-TO, both inclusive; there is one for each range.
 const lostKey = "nackmq-lost"
+
+// positionKey and indexKey are the user properties that tell an MQTT 5 client who
+// asked for it where a message is: EPOCH:SEQ within its subject, and its index in
+// the log.
+const (
+	positionKey = "nackmq-position"
+	indexKey    = "nackmq-index"
+)
 
 // encode writes the PUBLISH into f, using f's capacity.
 func (m *message) encode(f *frame, v5 bool, qos byte, retain bool, o own) {
@@ -81,6 +119,9 @@ func (m *message) encode(f *frame, v5 bool, qos byte, retain bool, o own) {
 	var props int
 	if v5 {
 		m.parse()
+		if o.where {
+			m.position, m.index = m.Position.String(), indexText(m.Index)
+		}
 		props = m.propsLen(&o)
 		n += varintLen(props) + props
 	}
@@ -147,11 +188,14 @@ func (m *message) propsLen(o *own) int {
 	for _, id := range o.ids {
 		n += 1 + varintLen(int(id))
 	}
-	for _, u := range p.User {
-		n += 5 + len(u.Key) + len(u.Value)
+	if o.where {
+		n += userLen(positionKey, m.position) + userLen(indexKey, m.index)
 	}
 	for _, r := range o.lost {
-		n += 5 + len(lostKey) + len(r.String())
+		n += userLen(lostKey, r.String())
+	}
+	for _, u := range p.User {
+		n += userLen(u.Key, u.Value)
 	}
 	return n
 }
@@ -179,15 +223,27 @@ func (m *message) appendProps(b []byte, o *own) []byte {
 	for _, id := range o.ids {
 		b = appendVarint(append(b, packets.PropSubscriptionIdentifier), int(id))
 	}
-	for _, u := range p.User {
-		b = appendString(append(b, packets.PropUser), u.Key)
-		b = appendString(b, u.Value)
+	// Ours first: a client that takes the first of a name is not told a position by
+	// the publisher.
+	if o.where {
+		b = appendUser(b, positionKey, m.position)
+		b = appendUser(b, indexKey, m.index)
 	}
 	for _, r := range o.lost {
-		b = appendString(append(b, packets.PropUser), lostKey)
-		b = appendString(b, r.String())
+		b = appendUser(b, lostKey, r.String())
+	}
+	for _, u := range p.User {
+		b = appendUser(b, u.Key, u.Value)
 	}
 	return b
+}
+
+func indexText(i stream.Index) string { return strconv.FormatUint(uint64(i), 10) }
+
+func userLen(key, value string) int { return 5 + len(key) + len(value) }
+
+func appendUser(b []byte, key, value string) []byte {
+	return appendString(appendString(append(b, packets.PropUser), key), value)
 }
 
 func appendString(b []byte, s string) []byte {

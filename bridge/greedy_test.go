@@ -138,7 +138,7 @@ func TestTurnLooksAtFewSubjects(t *testing.T) {
 	h.loop.do(func() {
 		s := h.loop.sessions["p"]
 		for name := range s.subs {
-			s.jobs = append(s.jobs, &retainedJob{name: name})
+			s.jobs = append(s.jobs, &job{name: name})
 		}
 		h.loop.pages = 0
 		h.loop.runJobs(s)

@@ -17,6 +17,7 @@ type subscription struct {
 	qos               byte
 	noLocal           bool
 	retainAsPublished bool
+	position          bool // its deliveries say where they are: see positionKey
 }
 
 // A target is a session that gets a message, with all its subscriptions that
@@ -29,6 +30,7 @@ type target struct {
 	ids     []uint32     // of all subs, rising
 	qos     byte         // the highest of subs
 	retain  bool         // any of subs wants the retain bit as published
+	where   bool         // any of subs wants the position
 }
 
 // A matchSet is who gets the messages of one subject. It is immutable.
@@ -217,6 +219,7 @@ func (t *target) merge(s *subscription) {
 	t.qos = max(t.qos, s.qos)
 	t.noLocal = t.noLocal || s.noLocal
 	t.retain = t.retain || s.retainAsPublished
+	t.where = t.where || s.position
 	if s.id != 0 {
 		i, _ := slices.BinarySearch(t.ids, s.id)
 		t.ids = slices.Insert(t.ids, i, s.id)

@@ -158,17 +158,12 @@ func (l *loop) handLate(of *stream.Message, set *matchSet, from stream.Index) {
 	}
 }
 
-// offerLate is offer for a message that may be over, and may have been sent before
-// a crash of the broker. A client that has it of QoS 2 holds its packet id until
-// PUBREL, and would take another message with that id for the same one.
+// offerLate is offer for a message whose life may be over.
 func (l *loop) offerLate(t *target, m *message) bool {
 	if !m.expired {
 		return l.offer(t, m)
 	}
-	if s := t.session; m.Index <= s.unsure && min(t.qos, m.Flags.QoS()) == 2 {
-		s.client.post(appendAck(nil, packets.Pubrel, idOf(m.Index), 0))
-		l.touch(s.client)
-	}
+	l.over(t.session, m, min(t.qos, m.Flags.QoS()))
 	return true
 }
 
@@ -232,6 +227,6 @@ func (l *loop) frameAgain(s *session, e *sent) (f *frame, told, ok bool) {
 		return nil, false, false
 	}
 	l.msg.reset(m, l.now)
-	f, told = l.frameFor(s, &l.msg, e.qos, e.retain, own{dup: true, ids: rare.ids})
+	f, told = l.frameFor(s, &l.msg, e.qos, e.retain, own{dup: true, ids: rare.ids, where: e.where})
 	return f, told, f != nil
 }

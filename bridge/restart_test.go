@@ -365,7 +365,7 @@ func TestState(t *testing.T) {
 			s.lost.add(span{stream.Index(i * 10), stream.Index(i*10 + rng.IntN(5))})
 		}
 		for i := range rng.IntN(20) {
-			e := sent{index: stream.Index(i*7 + rng.IntN(7)), qos: byte(1 + rng.IntN(2)), retain: rng.IntN(2) == 0, state: sentState(1 + rng.IntN(3))}
+			e := sent{index: stream.Index(i*7 + rng.IntN(7)), qos: byte(1 + rng.IntN(2)), retain: rng.IntN(2) == 0, where: rng.IntN(2) == 0, state: sentState(1 + rng.IntN(3))}
 			if rng.IntN(3) == 0 {
 				e.rare = &rareSent{ids: []uint32{rng.Uint32(), 1}, group: "g/x", subject: "/r"}
 			}

@@ -32,7 +32,8 @@ type session struct {
 	cursor   stream.Index // while late
 	online   stream.Index // the log's head when it connected: what is older and of QoS 0 is not replayed
 	unsure   stream.Index // up to here it may have been sent messages of QoS 2 that nobody wrote down
-	jobs     []*retainedJob
+	jobs     []*job
+	begins   map[string]stream.Index // of filters that are asked for and will read the log from there
 	out      window
 	lost     losses // what is to be told to an MQTT 5 client: see lostKey
 

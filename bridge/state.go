@@ -12,25 +12,29 @@ import (
 
 // A session's state is what the log keeps for the bridge beside the filters:
 //
-//	version  u8       1
+//	version  u8       2
 //	clean    u8       1: its connection had ended when it was written
 //	cursor   uvarint  index up to which the session was served
 //	seen     uvarint  head of the log when it was written
 //	lost     count uvarint, count × (first uvarint, last uvarint)
 //	owed     count uvarint, count × name of a filter whose retained messages are due
+//	again    count uvarint, count × (name of a filter, after uvarint, at uvarint): it
+//	         is to be sent what came after one index up to the other; at 0: up to
+//	         where the filter begins. Version 1 has none.
 //	sent     count uvarint, count × delivery that is not acknowledged, in order
 //
 //	delivery: index uvarint
-//	          bits u8          QoS in bits 0, 1; retain, released, rare
+//	          bits u8          QoS in bits 0, 1; retain, released, rare, where
 //	          rare: ids (count uvarint, count × uvarint), group, subject
 //
 // Names, groups and subjects are a uvarint length and bytes.
 const (
-	stateVersion = 1
+	stateVersion = 2
 
 	stateRetain   = 1 << 2
 	stateReleased = 1 << 3
 	stateRare     = 1 << 4
+	stateWhere    = 1 << 5
 )
 
 // A filter's options in the log: QoS in bits 0 and 1, the bits below, and from bit
@@ -39,6 +43,7 @@ const (
 	optionNoLocal  = 1 << 2
 	optionRetain   = 1 << 3 // retain as published
 	optionRetained = 1 << 4 // it was to bring the retained messages
+	optionPosition = 1 << 5 // its deliveries say where they are
 	optionID       = 8
 )
 
@@ -49,6 +54,9 @@ func (s *subscription) options(retained bool) uint64 {
 	}
 	if s.retainAsPublished {
 		o |= optionRetain
+	}
+	if s.position {
+		o |= optionPosition
 	}
 	if retained {
 		o |= optionRetained
@@ -67,6 +75,7 @@ func subscriptionOf(f *stream.SessionFilter, s *session) (*subscription, bool) {
 		session: s, name: f.Name, group: group, filter: filter, since: f.Since,
 		id: uint32(f.Options >> optionID), qos: byte(f.Options & 3),
 		noLocal: f.Options&optionNoLocal != 0, retainAsPublished: f.Options&optionRetain != 0,
+		position: f.Options&optionPosition != 0,
 	}, true
 }
 
@@ -83,10 +92,7 @@ func (s *session) state(b []byte, cursor, head stream.Index, clean bool) []byte 
 		b = binary.AppendUvarint(b, uint64(r.first))
 		b = binary.AppendUvarint(b, uint64(r.last))
 	}
-	b = binary.AppendUvarint(b, uint64(len(s.jobs)))
-	for _, j := range s.jobs {
-		b = appendText(b, j.name)
-	}
+	b = s.appendJobs(b)
 	count := 0
 	for i := s.out.head; i != s.out.tail; i++ {
 		if s.out.at(i).state != sentDone {
@@ -102,6 +108,9 @@ func (s *session) state(b []byte, cursor, head stream.Index, clean bool) []byte 
 		bits := e.qos
 		if e.retain {
 			bits |= stateRetain
+		}
+		if e.where {
+			bits |= stateWhere
 		}
 		if e.state != sentPublish {
 			bits |= stateReleased
@@ -121,6 +130,34 @@ func (s *session) state(b []byte, cursor, head stream.Index, clean bool) []byte 
 	return b
 }
 
+func (s *session) appendJobs(b []byte) []byte {
+	again := len(s.begins)
+	for _, j := range s.jobs {
+		again += b2i(j.again)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.jobs)+len(s.begins)-again))
+	for _, j := range s.jobs {
+		if !j.again {
+			b = appendText(b, j.name)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(again))
+	add := func(name string, after, at stream.Index) {
+		b = appendText(b, name)
+		b = binary.AppendUvarint(b, uint64(after))
+		b = binary.AppendUvarint(b, uint64(at))
+	}
+	for _, j := range s.jobs {
+		if j.again {
+			add(j.name, j.after, j.at)
+		}
+	}
+	for name, after := range s.begins {
+		add(name, after, 0)
+	}
+	return b
+}
+
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
@@ -131,10 +168,11 @@ var errState = errors.New("bridge: the state of a session is unreadable")
 func (s *session) restore(rec *stream.Session, head stream.Index) error {
 	s.cursor, s.unsure = head, head
 	owed, seen := []string(nil), stream.Index(0)
+	var again []*job
 	if len(rec.State) > 0 {
 		clean := false
 		var err error
-		if owed, seen, clean, err = s.readState(rec.State); err != nil {
+		if owed, again, seen, clean, err = s.readState(rec.State); err != nil {
 			return err
 		}
 		if clean {
@@ -154,10 +192,20 @@ func (s *session) restore(rec *stream.Session, head stream.Index) error {
 		s.subs[f.Name] = sub
 		s.subBytes += len(f.Name)
 		if slices.Contains(owed, f.Name) || f.Options&optionRetained != 0 && f.Since >= seen {
-			s.jobs = append(s.jobs, &retainedJob{name: f.Name, at: max(s.cursor, f.Since)})
+			s.jobs = append(s.jobs, &job{name: f.Name, at: max(s.cursor, f.Since)})
+		}
+		for _, j := range again {
+			if j.name != f.Name {
+				continue
+			}
+			if j.at == 0 {
+				j.at = max(s.cursor, f.Since)
+			}
+			sub.since = max(sub.since, j.at)
+			s.jobs = append(s.jobs, j)
 		}
 	}
-	slices.SortFunc(s.jobs, func(a, b *retainedJob) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(s.jobs, func(a, b *job) int { return cmp.Compare(a.at, b.at) })
 	for _, id := range rec.Pending {
 		s.in.ids[id] = &received{committed: true}
 	}
@@ -165,7 +213,7 @@ func (s *session) restore(rec *stream.Session, head stream.Index) error {
 	return nil
 }
 
-func (s *session) readState(b []byte) (owed []string, seen stream.Index, clean bool, err error) {
+func (s *session) readState(b []byte) (owed []string, again []*job, seen stream.Index, clean bool, err error) {
 	num := func() (v uint64) {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
@@ -189,9 +237,10 @@ func (s *session) readState(b []byte) (owed []string, seen stream.Index, clean b
 		b = b[n:]
 		return t
 	}
-	if len(b) < 2 || b[0] != stateVersion {
-		return nil, 0, false, fmt.Errorf("%w: it is of another version", errState)
+	if len(b) < 2 || b[0] == 0 || b[0] > stateVersion {
+		return nil, nil, 0, false, fmt.Errorf("%w: it is of another version", errState)
 	}
+	version := b[0]
 	clean, b = b[1] == 1, b[2:]
 	s.cursor, seen = stream.Index(num()), stream.Index(num())
 	for n := count(); n > 0 && err == nil; n-- {
@@ -200,14 +249,19 @@ func (s *session) readState(b []byte) (owed []string, seen stream.Index, clean b
 	for n := count(); n > 0 && err == nil; n-- {
 		owed = append(owed, text())
 	}
+	if version > 1 {
+		for n := count(); n > 0 && err == nil; n-- {
+			again = append(again, &job{again: true, name: text(), after: stream.Index(num()), at: stream.Index(num())})
+		}
+	}
 	for n := count(); n > 0 && err == nil; n-- {
 		e := sent{index: stream.Index(num()), state: sentPublish}
 		if len(b) == 0 {
-			return nil, 0, false, errState
+			return nil, nil, 0, false, errState
 		}
 		bits := b[0]
 		b = b[1:]
-		e.qos, e.retain = bits&3, bits&stateRetain != 0
+		e.qos, e.retain, e.where = bits&3, bits&stateRetain != 0, bits&stateWhere != 0
 		if bits&stateReleased != 0 {
 			e.state = sentReleased
 		}
@@ -225,7 +279,7 @@ func (s *session) readState(b []byte) (owed []string, seen stream.Index, clean b
 	if err == nil && len(b) > 0 {
 		err = fmt.Errorf("%w: %d bytes behind it", errState, len(b))
 	}
-	return owed, seen, clean, err
+	return owed, again, seen, clean, err
 }
 
 // filtersOf gives the wishes that are granted as the log keeps them.

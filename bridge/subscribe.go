@@ -22,8 +22,9 @@ const maxSubBytes = 1 << 20
 type wish struct {
 	sub      *subscription
 	code     byte
-	handling byte // MQTT 5's retain handling
-	retained bool // it brings the retained messages
+	handling byte       // MQTT 5's retain handling
+	retained bool       // it brings the retained messages
+	begin    *beginning // where it begins, if the client said so
 }
 
 // subscribe answers a SUBSCRIBE, when it is in the log if the session is. The loop
@@ -45,8 +46,29 @@ func (c *client) subscribe(pk *packets.Packet) error {
 		}
 		wishes[i] = w
 	}
+	ack := packets.Packet{ProtocolVersion: c.version, PacketID: pk.PacketID,
+		FixedHeader: packets.FixedHeader{Type: packets.Suback}}
+	a, err := asksOf(pk)
+	if err == nil {
+		err = a.check(wishes)
+	}
+	if err != nil {
+		ack.Properties.ReasonString = err.Error()
+		for i := range wishes {
+			wishes[i] = c.unwish(packets.ErrImplementationSpecificError)
+		}
+	}
 	l := c.b.loop
-	l.do(func() { l.grant(c, wishes) })
+	var saved chan error // told when it is in the log where the filters begin
+	l.do(func() {
+		l.grant(c, wishes)
+		saved = l.plan(c, &a, wishes)
+	})
+	if saved != nil {
+		if err := <-saved; err != nil {
+			return refusal(err)
+		}
+	}
 	if fs := filtersOf(wishes); c.session.fence != 0 && len(fs) > 0 {
 		switch err := c.say(stream.SubscribeSession(c.session.id, c.session.fence, fs)); {
 		case errors.Is(err, broker.ErrRefused) || errors.Is(err, broker.ErrTooLarge):
@@ -59,8 +81,38 @@ func (c *client) subscribe(pk *packets.Packet) error {
 			return refusal(err)
 		}
 	}
-	l.do(func() { l.subscribe(c, pk.PacketID, wishes) })
+	l.do(func() { l.subscribe(c, &ack, &a, wishes) })
 	return nil
+}
+
+// plan looks where the wishes begin, if the client says it. A session in the log has
+// to have it there before its filters are, or a crash between would make it forget
+// what it owes: then the channel tells when it is.
+func (l *loop) plan(c *client, a *asks, wishes []wish) (saved chan error) {
+	s := c.session
+	for i := range wishes {
+		w := &wishes[i]
+		if w.sub == nil {
+			continue
+		}
+		w.sub.position = a.position
+		if !a.resume {
+			continue
+		}
+		b := l.beginning(a, w.sub.filter)
+		w.begin, w.retained = &b, false
+		if s.begins == nil {
+			s.begins = map[string]stream.Index{}
+		}
+		s.begins[w.sub.name] = b.from
+	}
+	if len(s.begins) == 0 || s.fence == 0 {
+		return nil
+	}
+	saved = make(chan error, 1)
+	state := s.state(nil, s.at(l), l.b.cfg.Broker.Head(), false)
+	l.b.cfg.Publisher.Publish(stream.Item{Op: stream.SaveSession(s.id, s.fence, state)}, func(_ stream.Place, err error) { saved <- err })
+	return saved
 }
 
 // say has what happens to the session written down, and waits for it.
@@ -130,12 +182,11 @@ func (c *client) unwish(code packets.Code) wish {
 
 // subscribe puts the subscriptions in, which begin at the log's head, writes the
 // SUBACK, and lets the retained messages follow.
-func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
+func (l *loop) subscribe(c *client, ack *packets.Packet, a *asks, wishes []wish) {
 	s := c.session
-	ack := packets.Packet{ProtocolVersion: c.version, PacketID: id,
-		FixedHeader: packets.FixedHeader{Type: packets.Suback}}
+	s.begins = nil
 	head := l.b.cfg.Broker.Head()
-	anew := map[string]bool{} // whose retained messages come
+	anew := map[string]bool{} // whose older messages come
 	for _, w := range wishes {
 		ack.ReasonCodes = append(ack.ReasonCodes, w.code)
 		if w.sub == nil {
@@ -143,7 +194,9 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 		}
 		w.sub.since = head
 		if old := s.subs[w.sub.name]; old != nil {
-			w.sub.since = old.since
+			if w.begin == nil {
+				w.sub.since = old.since
+			}
 			l.index.replace(old, w.sub)
 		} else {
 			l.index.add(w.sub)
@@ -151,13 +204,11 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 			s.subBytes += len(w.sub.name)
 		}
 		s.subs[w.sub.name] = w.sub
-		if w.retained {
+		if w.retained || w.begin != nil {
 			anew[w.sub.name] = true
 		}
 	}
-	var buf bytes.Buffer
-	_ = ack.SubackEncode(&buf)
-	c.post(buf.Bytes())
+	c.post(l.suback(c, ack, a, head, wishes))
 	l.touch(c)
 	for _, g := range s.groups {
 		l.wakeGroup(g)
@@ -165,13 +216,18 @@ func (l *loop) subscribe(c *client, id uint16, wishes []wish) {
 	if len(anew) == 0 {
 		return
 	}
-	s.jobs = slices.DeleteFunc(s.jobs, func(j *retainedJob) bool { return anew[j.name] })
+	s.jobs = slices.DeleteFunc(s.jobs, func(j *job) bool { return anew[j.name] })
 	for _, w := range wishes {
 		if w.sub != nil && anew[w.sub.name] {
-			s.jobs = append(s.jobs, &retainedJob{name: w.sub.name, at: head})
+			j := &job{name: w.sub.name, at: head}
+			if w.begin != nil {
+				j.again, j.after = true, w.begin.from
+			}
+			s.jobs = append(s.jobs, j)
 			delete(anew, w.sub.name)
 		}
 	}
+	s.changed = true
 	if !s.late {
 		s.late, s.cursor = true, l.cursor
 		l.wakeUp(s)
@@ -206,6 +262,7 @@ func (l *loop) unsubscribe(c *client, id uint16, names []string) {
 			l.remove(sub)
 			delete(s.subs, name)
 			s.subBytes -= len(name)
+			s.jobs = slices.DeleteFunc(s.jobs, func(j *job) bool { return j.name == name })
 		} else if _, _, ok := splitFilter(name); !ok {
 			code = packets.ErrTopicFilterInvalid
 		} else {

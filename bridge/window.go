@@ -36,6 +36,7 @@ type sent struct {
 	id     uint16
 	qos    byte
 	retain bool
+	where  bool // it says the message's position
 	state  sentState
 }
 
