@@ -32,7 +32,7 @@ type message struct {
 	index    string
 }
 
-// reset begins anew with m at the time now, Unix milliseconds.
+// reset begins anew with m at the time now, Unix milliseconds by the log's clock.
 func (m *message) reset(of stream.Message, now int64) {
 	m.Message = of
 	m.parsed = false
@@ -40,7 +40,7 @@ func (m *message) reset(of stream.Message, now int64) {
 	m.left = 0
 	if of.Expiry != 0 {
 		// At least a second, since 0 stands for no expiry here, and never more than it
-		// was: the log's clock may be ahead of ours.
+		// was: the message may be younger than what the loop knows of the log.
 		m.left = uint32(min(max(1, (of.Time+int64(of.Expiry)*1000-now+999)/1000), int64(of.Expiry)))
 	}
 	for v := range m.frames {

@@ -42,7 +42,9 @@ type loop struct {
 	unflushed  int               // bytes appended for them
 	pages      int               // of subjects, looked through in this turn
 	lossy      map[*session]loss // what they lost in this turn
-	now        int64             // of the turn, Unix milliseconds
+	began      time.Time         // of the loop, for its clock
+	clock      stream.Clock      // the log's
+	now        int64             // of the turn, by the log's clock
 
 	msg     message
 	alone   frame // a frame that only one receiver gets
@@ -66,6 +68,7 @@ func newLoop(b *Bridge) *loop {
 		index:    newIndex(),
 		sessions: map[string]*session{},
 		early:    []func(){},
+		began:    time.Now(),
 		nextSave: time.Now().Add(saveEvery),
 		buf:      make([]stream.Message, 0, liveBatch),
 		lateBuf:  make([]stream.Message, 0, lateBatch),
@@ -140,7 +143,7 @@ func (l *loop) run() {
 // turn does a bounded piece of work and reports whether there is more.
 func (l *loop) turn() (more bool) {
 	now := time.Now()
-	l.now = l.b.cfg.Broker.Now(now.UnixMilli())
+	l.now = l.clock.Time(l.b.cfg.Broker.Time(), now.Sub(l.began).Milliseconds())
 	l.calls, l.woken = l.in.take(l.calls, l.woken)
 	for _, f := range l.calls {
 		f()

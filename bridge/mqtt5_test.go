@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/nackmq/nackmq/broker/brokertest"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -61,6 +62,42 @@ func TestPublishProperties(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A message lives by the log's time, whatever the wall clock says: a leader's time is
+// slewed, and may be hours behind after a clock was set or a machine slept.
+func TestExpiryIsByTheLogsTime(t *testing.T) {
+	log := brokertest.NewLocal(t, stream.Limits{})
+	log.Lag = time.Hour
+	h := newHouseOver(t, log)
+	live := h.connect(5, "live")
+	live.subscribe(1, sub("t", 1))
+	p := h.connect(5, "p")
+	pk := pub("t", "x", 1, 1)
+	pk.FixedHeader.Retain = true
+	pk.Properties.MessageExpiryInterval = 600
+	p.send(pk)
+	p.want(packets.Puback)
+	late := h.connect(5, "late")
+	late.subscribe(1, sub("t", 1))
+	for _, s := range []*peer{live, late} {
+		if m := s.message("t", "x"); m.Properties.MessageExpiryInterval < 595 || m.Properties.MessageExpiryInterval > 600 {
+			t.Errorf("%s: %d seconds left, want about 600", s.name, m.Properties.MessageExpiryInterval)
+		}
+	}
+	// And it ends by it, too.
+	short := pub("short", "x", 1, 2)
+	short.FixedHeader.Retain = true
+	short.Properties.MessageExpiryInterval = 1
+	p.send(short)
+	p.want(packets.Puback)
+	eventually(t, "it is over by the log's time", func() bool {
+		m, ok := log.Broker.Retained("/short")
+		return ok && m.ExpiredAt(time.Now().Add(-log.Lag).UnixMilli())
+	})
+	h.publish("other", "x", q1) // and the bridge has seen an entry since
+	late.subscribe(2, sub("short", 1))
+	late.silence()
 }
 
 // Expiry is counted down, and what is expired is not delivered.

@@ -76,11 +76,6 @@ func (b *Broker) Tail() stream.Index { return read(b, (*stream.Ledger).Tail) }
 // Time gives the newest entry's time, Unix milliseconds.
 func (b *Broker) Time() int64 { return read(b, (*stream.Ledger).Time) }
 
-// Now gives the time by which messages expire, Unix milliseconds: wall, by this
-// member's clock, or that of the newest entry if it is later, since this clock may
-// have been set back or may not have been set yet.
-func (b *Broker) Now(wall int64) int64 { return max(wall, b.Time()) }
-
 // Due gives when a session ends or its will is due: see stream.Ledger.Due.
 func (b *Broker) Due() int64 { return read(b, (*stream.Ledger).Due) }
 

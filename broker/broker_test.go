@@ -141,19 +141,6 @@ func TestSubjectsStopsWhereItIsTold(t *testing.T) {
 	}
 }
 
-func TestNowIsNotBehindTheLog(t *testing.T) {
-	local := brokertest.NewLocal(t, stream.Limits{})
-	if _, err := brokertest.PublishWait(t.Context(), local, item("/a", "x")); err != nil {
-		t.Fatal(err)
-	}
-	log := local.Broker.Time()
-	for wall, want := range map[int64]int64{log - 1: log, log: log, log + 1: log + 1} {
-		if got := local.Broker.Now(wall); got != want {
-			t.Errorf("Now = %d with this clock at %d and the log's at %d, want %d", got, wall, log, want)
-		}
-	}
-}
-
 // BenchmarkReaders tells what readers cost a commit: n loops that follow.
 func BenchmarkReaders(b *testing.B) {
 	for _, n := range []int{0, 2, 16} {

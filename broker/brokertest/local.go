@@ -18,6 +18,9 @@ type Local struct {
 	// Hold, if set before the first Publish, is called before each batch is
 	// applied: a test makes a commit slow with it.
 	Hold func()
+	// Lag, if set before the first Publish, is how far the log's clock is behind the
+	// wall clock.
+	Lag time.Duration
 
 	mu     sync.Mutex
 	queue  []waiting
@@ -89,13 +92,13 @@ func (l *Local) run(t testing.TB) {
 	defer due.Stop()
 	for open := true; open; {
 		if at := l.Broker.Due(); at != 0 {
-			due.Reset(time.Until(time.UnixMilli(at)))
+			due.Reset(time.Until(time.UnixMilli(at).Add(l.Lag)))
 		}
 		select {
 		case <-l.wake:
 		case <-due.C:
 			entry := stream.AppendTime(nil)
-			stream.StampEntry(entry, time.Now().UnixMilli())
+			stream.StampEntry(entry, time.Now().Add(-l.Lag).UnixMilli())
 			l.apply(t, entry)
 		case <-l.quit:
 			open = false
@@ -120,7 +123,7 @@ func (l *Local) run(t testing.TB) {
 				n++
 			}
 			data := b.Entry()
-			stream.StampEntry(data, time.Now().UnixMilli())
+			stream.StampEntry(data, time.Now().Add(-l.Lag).UnixMilli())
 			places := l.apply(t, data)
 			for i, w := range queue[:n] {
 				w.done(places[i], broker.Refusal(places[i].Outcome))
