@@ -48,9 +48,8 @@ func (l *Ledger) sweepHead(slot uint32, silent int64) {
 	}
 	if h.retained != nil {
 		if m := h.retained.message(h, SubjectID(slot)); m.ExpiredAt(l.time) {
-			l.retainedBytes -= h.retained.size()
 			h = l.heads.edit(slot)
-			h.retained = nil
+			l.keepNothing(h)
 		}
 	}
 	if h.retained == nil && h.oldest == 0 && h.time <= silent {

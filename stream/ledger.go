@@ -91,6 +91,7 @@ type Ledger struct {
 	origins       map[NodeID]Origin      // the last batch applied, by node
 	subjectBytes  int64                  // of names
 	retainedBytes int64
+	retainedCount int
 	sessions      pages[Session]
 	sessionIDs    map[string]uint32 // to slot of sessions
 	sessionBytes  int64
@@ -360,11 +361,20 @@ func (l *Ledger) number(it *rawItem, slot uint32, seen bool, index Index, now in
 }
 
 func (l *Ledger) retain(h *head, item []byte, it *rawItem, at Index, now int64) {
-	l.retainedBytes -= h.retained.size()
-	h.retained = nil
+	l.keepNothing(h)
 	if len(it.payload) > 0 {
 		h.retained = &retained{item: append([]byte(nil), item...), seq: h.last, at: at, time: now}
 		l.retainedBytes += h.retained.size()
+		l.retainedCount++
+	}
+}
+
+// keepNothing takes the retained message away, if there is one.
+func (l *Ledger) keepNothing(h *head) {
+	if h.retained != nil {
+		l.retainedBytes -= h.retained.size()
+		l.retainedCount--
+		h.retained = nil
 	}
 }
 

@@ -297,7 +297,7 @@ func TestRetainedOutlivesTheCache(t *testing.T) {
 	if at := b.publish(clearing)[0]; at.Position.Seq != 3 {
 		t.Errorf("clearing is a message like others: %v", at)
 	}
-	if _, ok := b.Retained("/r"); ok || b.Stats().RetainedBytes != 0 {
+	if _, ok := b.Retained("/r"); ok || b.Stats().RetainedBytes != 0 || b.Stats().Retained != 0 {
 		t.Error("an empty retained payload must clear")
 	}
 }
@@ -469,6 +469,16 @@ func TestLedgersAgree(t *testing.T) {
 		}
 		if !bytes.Equal(snapshotOf(t, l), want) {
 			t.Fatalf("a ledger restored at %d and replayed differs (S1)", s.at)
+		}
+		kept := 0
+		l.Subjects("/#", 0, 1<<20, func(_ Subject, top Top) bool {
+			if top.Retained {
+				kept++
+			}
+			return true
+		})
+		if n := l.Stats().Retained; n != kept {
+			t.Fatalf("%d retained messages are counted, %d are there", n, kept)
 		}
 		if s.at <= b.Floor() {
 			all := int(b.Head())

@@ -197,6 +197,7 @@ func (s *snapshotReader) ledger() *Ledger {
 			}
 			h.retained = &retained{item: item, seq: Seq(s.num()), at: Index(s.num()), time: int64(s.num())}
 			l.retainedBytes += h.retained.size()
+			l.retainedCount++
 		}
 		if len(h.name) < 2 || h.newest > l.cache.head {
 			s.fail("a subject without a name or a place")

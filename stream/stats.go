@@ -9,6 +9,7 @@ type Stats struct {
 	Publishers    int
 	CacheBytes    int64
 	RetainedBytes int64
+	Retained      int // messages
 	Sessions      int
 	SessionBytes  int64
 	WillsRefused  int64 // since the member started: a limit of the log stood against them
@@ -19,7 +20,7 @@ func (l *Ledger) Stats() Stats {
 	return Stats{
 		Applied: l.applied, Head: l.cache.head, Tail: l.cache.tail,
 		Subjects: len(l.ids), SubjectBytes: l.subjectBytes, Publishers: len(l.known),
-		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes,
+		CacheBytes: l.cache.bytes, RetainedBytes: l.retainedBytes, Retained: l.retainedCount,
 		Sessions: len(l.sessionIDs), SessionBytes: l.sessionBytes, WillsRefused: l.willsRefused,
 	}
 }
