@@ -109,6 +109,8 @@ func (l *loop) begin(c *client, s *session, present bool) {
 	c.post(c.connack(present))
 	l.touch(c)
 	l.b.meters.sessions.Inc()
+	l.sys.connected++
+	l.sys.most = max(l.sys.most, l.sys.connected)
 
 	for _, sub := range s.subs {
 		l.index.add(sub)
@@ -139,6 +141,7 @@ func (l *loop) detach(c *client) {
 	cursor := s.at(l)
 	s.late, s.ready, s.client = true, false, nil
 	l.b.meters.sessions.Dec()
+	l.sys.connected--
 	if s.fence == 0 {
 		delete(l.sessions, s.id)
 		return
@@ -199,7 +202,7 @@ func (l *loop) open() {
 
 // untilDue gives the time until runDue has something to do.
 func (l *loop) untilDue() time.Duration {
-	d := time.Until(l.nextSave)
+	d := min(time.Until(l.nextSave), time.Until(l.sys.next))
 	if len(l.again) > 0 {
 		d = min(d, time.Until(l.again[0].at))
 	}
@@ -212,6 +215,9 @@ func (l *loop) runDue(now time.Time) {
 		f := l.again[0].f
 		l.again = l.again[1:]
 		f()
+	}
+	if !l.sys.next.After(now) {
+		l.takeSys(now)
 	}
 	if !l.nextSave.After(now) {
 		l.nextSave = now.Add(saveEvery)

@@ -28,6 +28,7 @@ type Config struct {
 	Log        zerolog.Logger
 	Metrics    *metrics.Set
 	Authorizer Authorizer // nil: everybody may do everything
+	Version    string     // that $SYS tells
 
 	Seats            *socket.Seats // for connections, as many as the limit of open files allows; one without is closed as it comes
 	MaxSubscriptions int           // 10,000 of one session
@@ -40,6 +41,7 @@ type Config struct {
 	MaxKeepAlive     time.Duration // no limit; else an MQTT 5 client is told so
 	ConnectTimeout   time.Duration // 10 s from accepting a connection to its CONNECT
 	StuckTimeout     time.Duration // 30 s in which a peer takes no byte
+	SysInterval      time.Duration // 10 s between the values of $SYS
 	SessionExpiry    time.Duration // 7 days, the longest that a session outlives its connection
 	Origins          []string      // hosts whose pages may open a WebSocket, beside our own
 }
@@ -57,6 +59,7 @@ func (c *Config) setDefaults() {
 	c.TopicAliasMax = cmp.Or(c.TopicAliasMax, 32)
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
 	c.StuckTimeout = cmp.Or(c.StuckTimeout, 30*time.Second)
+	c.SysInterval = cmp.Or(c.SysInterval, 10*time.Second)
 	c.SessionExpiry = cmp.Or(c.SessionExpiry, 7*24*time.Hour)
 	if c.Authorizer == nil {
 		c.Authorizer = allowAll{}
@@ -80,8 +83,8 @@ func (c *Config) Validate() error {
 		return errors.New("bridge: Buffer and Uncommitted must not be negative")
 	case c.MaxSubscriptions < 0:
 		return errors.New("bridge: MaxSubscriptions must not be negative")
-	case c.ConnectTimeout < 0 || c.StuckTimeout < 0 || c.SessionExpiry < 0:
-		return errors.New("bridge: ConnectTimeout, StuckTimeout and SessionExpiry must not be negative")
+	case c.ConnectTimeout < 0 || c.StuckTimeout < 0 || c.SessionExpiry < 0 || c.SysInterval < 0:
+		return errors.New("bridge: ConnectTimeout, StuckTimeout, SessionExpiry and SysInterval must not be negative")
 	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > 65535*time.Second || c.MaxKeepAlive%time.Second != 0:
 		return errors.New("bridge: MaxKeepAlive must be whole seconds, at most 65535")
 	case c.MaxPacket != 0 && c.MaxPacket < 1024 || c.MaxPacket > stream.MaxItemBytes:
@@ -115,6 +118,7 @@ func (allowAll) Subscribe(Identity, stream.Filter) bool { return true }
 type Bridge struct {
 	cfg     Config
 	meters  meters
+	counts  counts
 	loop    *loop
 	acker   *acker
 	budget  *budget

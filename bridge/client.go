@@ -37,10 +37,13 @@ type client struct {
 	attached chan packets.Code         // the loop's answer to CONNECT
 	connack  func(present bool) []byte // gives the CONNACK of success
 
-	named   bool // it has its client id's entry in Bridge.byID
-	expiry  uint32
-	will    *will
-	armed   time.Time // when the read deadline was set
+	named  bool // it has its client id's entry in Bridge.byID
+	expiry uint32
+	will   *will
+	armed  time.Time // when the read deadline was set
+
+	packetsIn, publishesIn uint64 // not yet in Bridge.counts
+
 	aliases map[uint16]stream.Subject
 	last    stream.Subject // of the last publication; most clients have few
 
@@ -49,7 +52,7 @@ type client struct {
 
 func newClient(b *Bridge, nc net.Conn) *client {
 	c := &client{
-		conn: newConn(nc, b.cfg.Buffer, b.cfg.StuckTimeout, b.acker),
+		conn: newConn(nc, b.cfg.Buffer, b.cfg.StuckTimeout, b.acker, &b.counts),
 		b:    b,
 		gone: make(chan struct{}),
 	}
@@ -75,8 +78,11 @@ func (c *client) serve() error {
 		var pk *packets.Packet
 		if pk, err = c.in.next(c.version); err == nil {
 			err = c.handle(pk)
+			c.count(pk)
 		}
 	}
+	c.b.counts.packetsIn.Add(c.packetsIn)
+	c.b.counts.publishesIn.Add(c.publishesIn)
 	if cause, ours := c.cause(); ours {
 		return cause
 	}
@@ -94,6 +100,19 @@ func (c *client) serve() error {
 		c.shut(c.disconnectPacket(packets.ErrKeepAliveTimeout), err)
 	}
 	return err
+}
+
+// count counts a packet that came, and says so when no other is at hand.
+func (c *client) count(pk *packets.Packet) {
+	c.packetsIn++
+	if pk.FixedHeader.Type == packets.Publish {
+		c.publishesIn++
+	}
+	if c.in.br.Buffered() == 0 {
+		c.b.counts.packetsIn.Add(c.packetsIn)
+		c.b.counts.publishesIn.Add(c.publishesIn)
+		c.packetsIn, c.publishesIn = 0, 0
+	}
 }
 
 // arm sets the read deadline to one and a half keep-alives (MQTT 5, 3.1.2-22),

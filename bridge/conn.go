@@ -33,6 +33,7 @@ type conn struct {
 	limit  int           // bytes that deliveries may fill
 	stuck  time.Duration // a peer that takes nothing for so long is cut off
 	acker  *acker        // flushes for those who complete acknowledgements
+	counts *counts       // of all connections
 	onRoom func()        // called, also under mu, when there is room and wantRoom was set; does not block
 
 	wg    sync.WaitGroup // the burst's goroutine
@@ -42,6 +43,7 @@ type conn struct {
 	mu       sync.Mutex
 	buf      []byte // not yet taken by the kernel nor by the burst
 	bursting int    // bytes that the burst's goroutine holds
+	packets  uint64 // appended, and not yet in counts
 	control  [2]int // bytes of control packets among them: in buf at most, and in the burst
 	burst    bool   // there is a burst
 	wantRoom bool   // the loop waits for room
@@ -56,14 +58,18 @@ type conn struct {
 	greeted  byte    // the version of a client whose CONNECT was answered with success
 }
 
-func newConn(nc net.Conn, limit int, stuck time.Duration, a *acker) *conn {
-	c := &conn{nc: nc, fd: socket.FD(nc), limit: limit, stuck: stuck, acker: a}
+func newConn(nc net.Conn, limit int, stuck time.Duration, a *acker, n *counts) *conn {
+	c := &conn{nc: nc, fd: socket.FD(nc), limit: limit, stuck: stuck, acker: a, counts: n}
 	c.acks.room.L = &c.mu
 	return c
 }
 
 // Read reads from the peer.
-func (c *conn) Read(p []byte) (int, error) { return c.nc.Read(p) }
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.nc.Read(p)
+	c.counts.bytesIn.Add(uint64(n))
+	return n, err
+}
 
 // write appends a control packet and flushes. Control packets are bounded by
 // what the peer sends; a peer that makes us owe more of them than deliveries may
@@ -92,6 +98,7 @@ func (c *conn) appendControl(p []byte) {
 		return
 	}
 	c.control[0] += len(p)
+	c.packets++
 	c.grow()
 	c.buf = append(c.buf, p...)
 }
@@ -118,6 +125,7 @@ func (c *conn) deliver(frame []byte, at int, id uint16) bool {
 	if c.dead {
 		return false
 	}
+	c.packets++
 	c.grow()
 	n := len(c.buf)
 	c.buf = append(c.buf, frame...)
@@ -135,11 +143,16 @@ func (c *conn) flush() {
 }
 
 func (c *conn) flushLocked() {
+	if c.packets > 0 {
+		c.counts.packetsOut.Add(c.packets)
+		c.packets = 0
+	}
 	if c.burst || c.dead || len(c.buf) == 0 {
 		return
 	}
 	if c.fd >= 0 {
 		n, err := socket.TryWrite(c.fd, c.buf)
+		c.counts.bytesOut.Add(uint64(max(n, 0)))
 		if err != nil {
 			c.deadLocked(err)
 			return
@@ -188,7 +201,9 @@ func (c *conn) drain() {
 		for p := own; len(p) > 0; {
 			n := min(drainChunk, len(p))
 			c.armWrite()
-			if _, err := c.nc.Write(p[:n]); err != nil {
+			wrote, err := c.nc.Write(p[:n])
+			c.counts.bytesOut.Add(uint64(wrote))
+			if err != nil {
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					err = errSlow
 				}

@@ -14,7 +14,7 @@ func TestPingsDuringALargeMessage(t *testing.T) {
 	defer a.close()
 	near, far := net.Pipe() // nothing is taken that nobody reads
 	defer far.Close()
-	c := newConn(near, limit, time.Minute, a)
+	c := newConn(near, limit, time.Minute, a, new(counts))
 	c.wake, c.onRoom = func() {}, func() {}
 	defer c.wg.Wait()
 	defer near.Close()

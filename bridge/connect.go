@@ -24,6 +24,8 @@ func (c *client) connect() error {
 	if pk.FixedHeader.Type != packets.Connect {
 		return silent(packets.ErrProtocolViolationRequireFirstConnect)
 	}
+	c.packetsIn++
+	c.b.counts.connects.Add(1)
 	body, err := c.in.body()
 	if err != nil {
 		return silent(err)

@@ -38,6 +38,11 @@
 // made from it when its client connects, written down now and then (save.go), and
 // whole when the connection ends (attach.go). Offline it is that record alone.
 //
+// # $SYS
+//
+// How the door is doing is told on topics below $SYS (sys.go), which are not in the
+// log: the loop sends them.
+//
 // # What this package does not do
 //
 // It sends a message of a shared subscription to a member on this node only.

@@ -56,6 +56,9 @@ type index struct {
 	wild    uint64            // the last change of a filter with a wildcard
 	groups  map[string]*group // by "GROUP/filter"
 	waiting int               // messages that wait in groups
+	count   int               // subscriptions
+	shared  int               // shared ones among them
+	sys     int               // those of $SYS among them
 	cache   []*matchSet       // by SubjectID, direct mapped
 	held    int               // targets in cache
 }
@@ -84,6 +87,7 @@ func newIndex() *index {
 func (x *index) add(s *subscription) {
 	of := x.filters.Place(s.filter)
 	x.note(s, of)
+	x.tally(s, 1)
 	if s.group == "" {
 		of.subs = append(of.subs, s)
 		return
@@ -108,6 +112,7 @@ func (x *index) remove(s *subscription) (left *group) {
 		return nil
 	}
 	x.note(s, of)
+	x.tally(s, -1)
 	if s.group == "" {
 		of.subs = slices.DeleteFunc(of.subs, func(o *subscription) bool { return o == s })
 	} else {
@@ -139,6 +144,16 @@ func (x *index) replace(old, s *subscription) {
 		in = x.groups[s.group+string(s.filter)].members
 	}
 	in[slices.Index(in, old)] = s
+}
+
+func (x *index) tally(s *subscription, n int) {
+	x.count += n
+	if s.group != "" {
+		x.shared += n
+	}
+	if ofSys(s.filter) {
+		x.sys += n
+	}
 }
 
 // note counts a change of those who have the filter of s.

@@ -60,6 +60,7 @@ func (b *Bridge) admit(nc net.Conn) (*client, bool) {
 		return nil, false
 	}
 	b.clients[c] = true
+	b.counts.sockets.Add(1)
 	b.wg.Add(1)
 	return c, true
 }

@@ -37,10 +37,11 @@ type loop struct {
 	lateGroups []*group     // late and ready, each once
 	sweep      stream.Index // where the sweep over the late sessions' cursors is
 	sweeping   bool
-	stretch    int               // messages that the next read for late sessions takes
-	dirty      []*client         // to be flushed at the end of the turn
-	unflushed  int               // bytes appended for them
-	pages      int               // of subjects, looked through in this turn
+	stretch    int       // messages that the next read for late sessions takes
+	dirty      []*client // to be flushed at the end of the turn
+	unflushed  int       // bytes appended for them
+	pages      int       // of subjects, looked through in this turn
+	sys        sys
 	lossy      map[*session]loss // what they lost in this turn
 	began      time.Time         // of the loop, for its clock
 	clock      stream.Clock      // the log's
@@ -76,6 +77,8 @@ func newLoop(b *Bridge) *loop {
 		stopped:  make(chan struct{}),
 	}
 	l.cursor = l.reader.Cursor()
+	l.sys.began = l.began
+	l.takeSys(l.began)
 	l.open()
 	go l.run()
 	return l

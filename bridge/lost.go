@@ -43,7 +43,7 @@ func (l *losses) add(r span) {
 // last, which the cache no longer holds. The log is told at the end of the turn.
 func (l *loop) lose(s *session, first, last stream.Index) {
 	n := uint64(last - first + 1)
-	l.b.meters.droppedTrimmed.Add(float64(n))
+	l.b.meters.droppedTrimmed.Add(n)
 	if s.client != nil && s.client.version == 5 {
 		s.lost.add(span{first, last})
 	}

@@ -9,7 +9,7 @@ import (
 
 // meters are the counters of this door, looked up once.
 type meters struct {
-	deliveries prometheus.Counter
+	deliveries tally
 	sessions   prometheus.Gauge
 	turnedAway prometheus.Counter
 
@@ -21,15 +21,28 @@ type meters struct {
 
 	resumesContinuous, resumesReset prometheus.Counter
 
-	droppedSlow     prometheus.Counter // no room, and QoS 0 or a full group
-	droppedTooLarge prometheus.Counter // above the client's Maximum Packet Size
-	droppedTrimmed  prometheus.Counter
+	droppedSlow     tally // no room, and QoS 0 or a full group
+	droppedTooLarge tally // above the client's Maximum Packet Size
+	droppedTrimmed  tally
+}
+
+// A tally is a counter that the loop can read, which alone counts with it.
+type tally struct {
+	counter prometheus.Counter
+	n       uint64
+}
+
+func (t *tally) Inc() { t.Add(1) }
+
+func (t *tally) Add(n uint64) {
+	t.n += n
+	t.counter.Add(float64(n))
 }
 
 func newMeters(s *metrics.Set) meters {
 	const p = metrics.MQTT
 	m := meters{
-		deliveries:        s.Deliveries.WithLabelValues(p),
+		deliveries:        tally{counter: s.Deliveries.WithLabelValues(p)},
 		sessions:          s.Sessions.WithLabelValues(p),
 		turnedAway:        s.TurnedAway.WithLabelValues(p),
 		denied:            s.Publishes.WithLabelValues(p, metrics.Denied),
@@ -41,9 +54,9 @@ func newMeters(s *metrics.Set) meters {
 		pubcompBytes:      s.FeedbackBytes.WithLabelValues(p, "PUBCOMP"),
 		resumesContinuous: s.Resumes.WithLabelValues(p, metrics.Continuous),
 		resumesReset:      s.Resumes.WithLabelValues(p, metrics.Reset),
-		droppedSlow:       s.Dropped.WithLabelValues(p, metrics.Slow),
-		droppedTooLarge:   s.Dropped.WithLabelValues(p, metrics.TooLarge),
-		droppedTrimmed:    s.Dropped.WithLabelValues(p, metrics.Trimmed),
+		droppedSlow:       tally{counter: s.Dropped.WithLabelValues(p, metrics.Slow)},
+		droppedTooLarge:   tally{counter: s.Dropped.WithLabelValues(p, metrics.TooLarge)},
+		droppedTrimmed:    tally{counter: s.Dropped.WithLabelValues(p, metrics.Trimmed)},
 	}
 	for r := range broker.Results {
 		m.published[r] = s.Publishes.WithLabelValues(p, r.String())

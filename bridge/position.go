@@ -189,7 +189,7 @@ func (l *loop) suback(c *client, ack *packets.Packet, a *asks, head stream.Index
 }
 
 func (l *loop) loseBeginning(c *client, of *beginning) {
-	l.b.meters.droppedTrimmed.Add(float64(of.count))
+	l.b.meters.droppedTrimmed.Add(of.count)
 	l.b.cfg.Log.Warn().Str("client", c.session.id).Str("lost", of.lost).Str("why", of.why).
 		Msg("a subscription cannot begin where it asked")
 }

@@ -141,7 +141,7 @@ func (l *loop) prepareGroup(g *group) bool {
 // loseGroup notes that the group's members will not get the messages up to index
 // to, which the cache no longer holds.
 func (l *loop) loseGroup(g *group, to stream.Index) {
-	l.b.meters.droppedTrimmed.Add(float64(to - g.cursor))
+	l.b.meters.droppedTrimmed.Add(uint64(to - g.cursor))
 	l.b.cfg.Log.Warn().Str("group", g.key).Uint64("first", uint64(g.cursor+1)).Uint64("last", uint64(to)).
 		Msg("a shared subscription lost messages that the cache no longer holds")
 	g.cursor = to

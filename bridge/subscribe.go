@@ -213,6 +213,11 @@ func (l *loop) subscribe(c *client, ack *packets.Packet, a *asks, wishes []wish)
 	for _, g := range s.groups {
 		l.wakeGroup(g)
 	}
+	for _, w := range wishes {
+		if w.sub != nil && w.retained {
+			l.tellSysRetained(w.sub)
+		}
+	}
 	if len(anew) == 0 {
 		return
 	}

@@ -127,6 +127,7 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 		Broker:    member.Broker(),
 		Publisher: member,
 		Node:      member.Status().Node,
+		Version:   n.build.Version,
 		Seats:     n.seats,
 		Metrics:   set,
 		Log:       n.log.With().Str("room", "mqtt").Logger(),
