@@ -30,6 +30,7 @@ type client struct {
 	origin    stream.PublisherID
 	session   *session
 	maxPacket int  // that the client takes; 0: any
+	maxAlias  int  // of the topics of deliveries
 	quiet     bool // it wants no reason strings nor user properties but with messages
 	window    int  // deliveries that it takes without acknowledgement
 	keepAlive time.Duration
@@ -47,7 +48,8 @@ type client struct {
 	aliases map[uint16]stream.Subject
 	last    stream.Subject // of the last publication; most clients have few
 
-	touched bool // in the loop's list of connections to flush; the loop's
+	topics  []topicAlias // of deliveries, by alias - 1; made with the first; the loop's
+	touched bool         // in the loop's list of connections to flush; the loop's
 }
 
 func newClient(b *Bridge, nc net.Conn) *client {

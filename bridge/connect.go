@@ -159,6 +159,7 @@ func (c *client) limits(pk *packets.Packet) {
 	}
 	c.expiry = c.b.capExpiry(p.SessionExpiryInterval)
 	c.maxPacket = int(p.MaximumPacketSize)
+	c.maxAlias = min(int(p.TopicAliasMaximum), maxAliases)
 	c.quiet = p.RequestProblemInfoFlag && p.RequestProblemInfo == 0
 	if p.ReceiveMaximum > 0 {
 		c.window = min(int(p.ReceiveMaximum), maxSpan)

@@ -93,25 +93,42 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 func (l *loop) frameFor(s *session, m *message, qos byte, retain bool, o own) (f *frame, told bool) {
 	c := s.client
 	v5 := c.version == 5
-	if v5 {
-		o.lost = s.lost
-	} else {
+	l.beside = nil
+	var alias uint16
+	if !v5 {
 		o.ids, o.where = nil, false
+	} else if o.lost = s.lost; c.maxAlias > 0 {
+		alias, o.alias = c.aliasFor(m)
 	}
-	if f = &l.alone; o.none() {
-		f = m.shared(v5, qos, retain)
-	} else if o.whereOnly() {
-		f = m.placed(qos, retain)
+	if o.plain() { // nearly always
+		if f = m.shared(v5, qos, retain); c.tooLarge(f) {
+			l.b.meters.droppedTooLarge.Inc()
+			return nil, false
+		}
+		return f, false
+	}
+	if f = &l.alone; o.common() {
+		f = m.variant(qos, retain, o.where, o.alias)
 	} else {
 		m.encode(f, v5, qos, retain, o)
 	}
-	if c.tooLarge(f) && len(o.lost) > 0 {
+	if c.tooLarge(f) && (len(o.lost) > 0 || o.alias == aliasBeside) {
 		o.lost = nil // told with a smaller one
+		if o.alias == aliasBeside {
+			o.alias = aliasNone
+		}
+		f = &l.alone
 		m.encode(f, v5, qos, retain, o)
 	}
 	if c.tooLarge(f) {
 		l.b.meters.droppedTooLarge.Inc()
 		return nil, false
+	}
+	if f.alias > 0 {
+		f.bytes[f.alias], f.bytes[f.alias+1] = byte(alias>>8), byte(alias)
+		if o.alias == aliasBeside {
+			l.beside = &c.topics[alias-1]
+		}
 	}
 	return f, len(o.lost) > 0
 }
@@ -124,6 +141,9 @@ func (l *loop) put(s *session, f *frame, id uint16, told bool) bool {
 	}
 	if told {
 		s.lost = nil
+	}
+	if l.beside != nil {
+		l.beside.known = true
 	}
 	l.touch(s.client)
 	l.b.meters.deliveries.Inc()

@@ -14,6 +14,7 @@ import (
 type frame struct {
 	bytes []byte
 	at    int // where the packet id goes; 0: there is none
+	alias int // where the topic alias goes; 0: there is none
 }
 
 // A message is one on its way out, with the frames that its receivers share. A
@@ -26,9 +27,9 @@ type message struct {
 	expired  bool
 	left     uint32 // seconds that are left of its life; 0: for ever
 	frames   [2][3][2]frame
-	marked   [3][2]frame // of MQTT 5, with the message's position
-	isMarked bool        // there are any in marked
-	position string      // values of the user properties, while one is encoded with them
+	variants [2][aliasUses][3][2]frame // see variant
+	varied   bool                      // there are any in variants
+	position string                    // values of the user properties, while one is encoded with them
 	index    string
 }
 
@@ -50,11 +51,15 @@ func (m *message) reset(of stream.Message, now int64) {
 			}
 		}
 	}
-	if m.isMarked {
-		m.isMarked = false
-		for q := range m.marked {
-			for r := range m.marked[q] {
-				m.marked[q][r].bytes = m.marked[q][r].bytes[:0]
+	if m.varied {
+		m.varied = false
+		for w := range m.variants {
+			for a := range m.variants[w] {
+				for q := range m.variants[w][a] {
+					for r := range m.variants[w][a][q] {
+						m.variants[w][a][q][r].bytes = m.variants[w][a][q][r].bytes[:0]
+					}
+				}
 			}
 		}
 	}
@@ -70,12 +75,13 @@ func (m *message) shared(v5 bool, qos byte, retain bool) *frame {
 	return f
 }
 
-// placed is shared for receivers of MQTT 5 who want the message's position in it.
-func (m *message) placed(qos byte, retain bool) *frame {
-	f := &m.marked[qos][b2i(retain)]
+// variant is shared for receivers of MQTT 5 who want the message's position in it,
+// or its topic by an alias.
+func (m *message) variant(qos byte, retain, where bool, use aliasUse) *frame {
+	f := &m.variants[b2i(where)][use][qos][b2i(retain)]
 	if len(f.bytes) == 0 {
-		m.isMarked = true
-		m.encode(f, true, qos, retain, own{where: true})
+		m.varied = true
+		m.encode(f, true, qos, retain, own{where: where, alias: use})
 	}
 	return f
 }
@@ -84,17 +90,16 @@ func (m *message) placed(qos byte, retain bool) *frame {
 type own struct {
 	dup   bool
 	where bool     // the message's position
+	alias aliasUse // of its topic
 	ids   []uint32 // subscription identifiers
 	lost  losses   // values of the user property lostKey
 }
 
-func (o *own) none() bool { return !o.where && o.alike() }
+// plain reports whether o is nothing at all.
+func (o *own) plain() bool { return !o.where && o.alias == aliasNone && o.common() }
 
-// whereOnly reports whether o is nothing but the message's position, which is the
-// same for all who want it.
-func (o *own) whereOnly() bool { return o.where && o.alike() }
-
-func (o *own) alike() bool { return !o.dup && len(o.ids) == 0 && len(o.lost) == 0 }
+// common reports whether o is nothing but what several receivers have alike.
+func (o *own) common() bool { return !o.dup && len(o.ids) == 0 && len(o.lost) == 0 }
 
 // lostKey is the user property that tells an MQTT 5 client that it missed
 // messages which the log's cache no longer held. Its value is a range of the log,
@@ -112,6 +117,9 @@ const (
 // encode writes the PUBLISH into f, using f's capacity.
 func (m *message) encode(f *frame, v5 bool, qos byte, retain bool, o own) {
 	topic := m.Subject[1:]
+	if o.alias == aliasInstead {
+		topic = ""
+	}
 	n := 2 + len(topic) + len(m.Payload)
 	if qos > 0 {
 		n += 2
@@ -138,8 +146,13 @@ func (m *message) encode(f *frame, v5 bool, qos byte, retain bool, o own) {
 		f.at = len(b)
 		b = append(b, 0, 0)
 	}
+	f.alias = 0
 	if v5 {
 		b = appendVarint(b, props)
+		if o.alias != aliasNone {
+			f.alias = len(b) + 1
+			b = append(b, packets.PropTopicAlias, 0, 0)
+		}
 		b = m.appendProps(b, &o)
 	}
 	f.bytes = append(b, m.Payload...)
@@ -170,6 +183,9 @@ func (m *message) parse() {
 func (m *message) propsLen(o *own) int {
 	p := &m.props
 	n := 0
+	if o.alias != aliasNone {
+		n += 3
+	}
 	if p.PayloadFormat != stream.FormatUnsaid {
 		n += 2
 	}

@@ -48,7 +48,8 @@ type loop struct {
 	now        int64             // of the turn, by the log's clock
 
 	msg     message
-	alone   frame // a frame that only one receiver gets
+	beside  *topicAlias // what the frame that frameFor gave tells its client
+	alone   frame       // a frame that only one receiver gets
 	buf     []stream.Message
 	lateBuf []stream.Message
 	backlog []stream.Message // see readChains

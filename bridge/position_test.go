@@ -379,23 +379,3 @@ func TestResumeBesideOtherFilters(t *testing.T) {
 		}
 	}
 }
-
-// What encoding a message for ten receivers costs, with its position and without.
-func BenchmarkEncodeShared(b *testing.B) {
-	m := &message{}
-	of := stream.Message{Publication: stream.Publication{Subject: "/sensor/temp", Payload: make([]byte, 64), Flags: q1},
-		Position: stream.Position{Epoch: 1, Seq: 1}, Index: 1}
-	for name, encode := range map[string]func(){
-		"plain":    func() { m.shared(true, 1, false) },
-		"position": func() { m.placed(1, false) },
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				m.reset(of, 0)
-				for range 10 {
-					encode()
-				}
-			}
-		})
-	}
-}
