@@ -48,6 +48,9 @@ func (c *client) connect() error {
 		return c.refuse(codeOf(err))
 	}
 	c.limits(pk)
+	if c.maxPacket > 0 && len(c.success(pk, false, assigned)) > c.maxPacket {
+		return c.refuse(packets.ErrImplementationSpecificError) // MQTT 5, 3.1.2-24: it could not be answered
+	}
 	c.takeOver()
 	c.connack = func(present bool) []byte { return c.success(pk, present, assigned) }
 	if code := c.attach(pk.Connect.Clean); code.Code != 0 {
@@ -237,6 +240,13 @@ func (c *client) refuse(code packets.Code) error {
 		Properties:  packets.Properties{ReasonString: code.Reason}}
 	var buf bytes.Buffer
 	_ = ack.ConnackEncode(&buf)
+	if most := int(c.in.pk.Properties.MaximumPacketSize); most > 0 && buf.Len() > most { // MQTT 5, 3.2.2-19
+		ack.Properties.ReasonString = ""
+		buf.Reset()
+		if _ = ack.ConnackEncode(&buf); buf.Len() > most {
+			buf.Reset()
+		}
+	}
 	c.shut(buf.Bytes(), errRefused)
 	return errRefused
 }

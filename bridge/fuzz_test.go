@@ -34,7 +34,7 @@ func samples(t testing.TB, version byte) [][]byte {
 	} {
 		add(ackOf(typ, 7), encode)
 		bad := ackOf(typ, 8)
-		bad.ReasonCode = 0x92
+		bad.ReasonCode = reasons[typ][len(reasons[typ])-1]
 		bad.Properties.ReasonString = "why"
 		add(bad, encode)
 	}

@@ -38,7 +38,7 @@ func TestBadPackets(t *testing.T) {
 		{"subscribe with QoS 3", func(p *peer) {
 			p.raw(map[byte]string{4: "82 06 0001 0001 61 03", 5: "82 07 0001 00 0001 61 03"}[p.version])
 		}, 0x82},
-		{"publish with QoS 3", func(p *peer) { p.raw("36 05 0001 61 0001") }, 0x82},
+		{"publish with QoS 3", func(p *peer) { p.raw("36 05 0001 61 0001") }, 0x81},
 		{"publish with DUP and QoS 0", func(p *peer) { p.raw("38 03 0001 61") }, 0x82},
 		{"publish with packet id 0", func(p *peer) {
 			p.raw(map[byte]string{4: "32 05 0001 61 0000", 5: "32 06 0001 61 0000 00"}[p.version])
@@ -108,7 +108,7 @@ func TestConnectRefusals(t *testing.T) {
 		}, 0x90},
 		{"5, reserved will QoS", 5, func(pk *packets.Packet) {
 			pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillQos = true, "a", []byte("x"), 3
-		}, 0x82},
+		}, 0x81},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, ack := h.tryConnect(c.v, "x", c.edit)

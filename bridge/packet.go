@@ -27,6 +27,9 @@ func (r *packetReader) header() error {
 	if err != nil {
 		return err
 	}
+	if b>>4 == packets.Publish && b&6 == 6 { // MQTT 5, 3.3.1-4; the codec has another reason
+		return packets.ErrMalformedQos
+	}
 	if err := r.pk.FixedHeader.Decode(b); err != nil {
 		return err
 	}
@@ -103,6 +106,9 @@ func (r *packetReader) decode(b []byte) (err error) {
 		}
 	}()
 	pk := &r.pk
+	if err := wellFormed(&pk.FixedHeader, pk.ProtocolVersion, b); err != nil {
+		return err
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
 		return pk.ConnectDecode(b)

@@ -34,9 +34,8 @@ func (c *client) subscribe(pk *packets.Packet) error {
 	if code := pk.SubscribeValidate(); code.Code != 0 {
 		return code
 	}
-	ids := pk.Properties.SubscriptionIdentifier
-	if len(ids) > 1 || len(ids) == 1 && ids[0] == 0 { // MQTT 5, 3.8.2.1.2
-		return packets.ErrProtocolViolation
+	if c.longAnswer(pk) {
+		return packets.ErrPacketTooLarge
 	}
 	wishes := make([]wish, len(pk.Filters))
 	for i := range pk.Filters {
@@ -115,6 +114,13 @@ func (l *loop) plan(c *client, a *asks, wishes []wish) (saved chan error) {
 	return saved
 }
 
+// longAnswer reports whether the SUBACK or UNSUBACK would be larger than the client
+// takes (MQTT 5, 3.1.2-24).
+func (c *client) longAnswer(pk *packets.Packet) bool {
+	n := 3 + len(pk.Filters)
+	return c.maxPacket > 0 && 1+varintLen(n)+n > c.maxPacket
+}
+
 // say has what happens to the session written down, and waits for it.
 func (c *client) say(op stream.SessionOp) error {
 	done := make(chan error, 1)
@@ -150,7 +156,7 @@ func (l *loop) grant(c *client, wishes []wish) {
 
 func (c *client) wish(f *packets.Subscription) (wish, error) {
 	if f.RetainHandling > 2 {
-		return wish{}, packets.ErrProtocolViolation // MQTT 5, 3.8.3-5
+		return wish{}, packets.ErrProtocolViolation // MQTT 5, 3.8.3.1
 	}
 	group, filter, ok := splitFilter(f.Filter)
 	switch {
@@ -243,6 +249,9 @@ func (l *loop) subscribe(c *client, ack *packets.Packet, a *asks, wishes []wish)
 func (c *client) unsubscribe(pk *packets.Packet) error {
 	if code := pk.UnsubscribeValidate(); code.Code != 0 {
 		return code
+	}
+	if c.longAnswer(pk) {
+		return packets.ErrPacketTooLarge
 	}
 	names := make([]string, len(pk.Filters))
 	for i := range pk.Filters {
