@@ -331,7 +331,7 @@ func TestUnaskedProperties(t *testing.T) {
 			pk.Properties.RequestResponseInfo = 1 - problem
 		})
 		a := &ack.Properties
-		if a.AuthenticationMethod != "" || a.AuthenticationData != nil || a.ResponseInfo != "" {
+		if a.AuthenticationMethod != "" || a.AuthenticationData != nil || a.ResponseInfo != "" || a.User != nil {
 			t.Errorf("CONNACK says %+v", a)
 		}
 		p.send(pub("secret", "x", 1, 1))
@@ -363,8 +363,8 @@ func TestUnaskedProperties(t *testing.T) {
 			t.Errorf("PINGRESP %s", got)
 		}
 		p.raw("0000")
-		if pk := p.want(packets.Disconnect); pk.Properties.SessionExpiryIntervalFlag {
-			t.Error("DISCONNECT has a session expiry")
+		if pk := p.want(packets.Disconnect); pk.Properties.SessionExpiryIntervalFlag || pk.Properties.User != nil {
+			t.Error("DISCONNECT has a session expiry or user properties")
 		}
 	}
 }
@@ -431,5 +431,30 @@ func TestWebSocketFrames(t *testing.T) {
 		p.want(packets.Suback)
 		p.want(packets.Pingresp)
 		nc.Close()
+	}
+}
+
+// A client id or a will's topic that is no UTF-8 is a CONNECT that is none (MQTT 5,
+// 3.1.3-4, 3.1.3-11).
+func TestClientIDsNotInUTF8(t *testing.T) {
+	h := newHouse(t)
+	for _, bad := range []string{"ff", "00", "c080"} {
+		for name, body := range map[string]string{
+			"client id":  fmt.Sprintf("02 003c 00 000%d %s", len(bad)/2, bad),
+			"will topic": fmt.Sprintf("06 003c 00 0001 61 00 000%d %s 0001 78", len(bad)/2, bad),
+		} {
+			p := h.dial(5)
+			p.write(packet(0x10, unhex(t, "0004 4d515454 05 "+body)))
+			want := map[string]byte{"client id": 0x85, "will topic": 0x81}[name]
+			if ack := p.want(packets.Connack); ack.ReasonCode != want {
+				t.Errorf("%s %s: CONNACK %#x, want %#x", name, bad, ack.ReasonCode, want)
+			}
+			p.closed(0)
+		}
+		p := h.dial(4)
+		p.write(packet(0x10, unhex(t, fmt.Sprintf("0004 4d515454 04 02 003c 000%d %s", len(bad)/2, bad))))
+		if pk, err := p.read(patience); err == nil && pk.ReasonCode != 2 {
+			t.Errorf("3.1.1, %s: %s %#x", bad, packets.PacketNames[pk.FixedHeader.Type], pk.ReasonCode)
+		}
 	}
 }

@@ -15,8 +15,9 @@ import (
 func TestDupIsNotHandedOn(t *testing.T) {
 	both(t, func(t *testing.T, version byte) {
 		h := newHouse(t)
-		s := h.connect(version, "s")
+		s, zero := h.connect(version, "s"), h.connect(version, "zero")
 		s.subscribe(1, sub("t", 2))
+		zero.subscribe(1, sub("t", 0))
 		p := h.connect(version, "p")
 		for qos := byte(1); qos <= 2; qos++ {
 			pk := pub("t", "x", qos, uint16(qos))
@@ -25,6 +26,9 @@ func TestDupIsNotHandedOn(t *testing.T) {
 			p.want(ackType(qos))
 			if m := s.message("t", "x"); m.FixedHeader.Dup || m.FixedHeader.Qos != qos {
 				t.Errorf("QoS %d: DUP %v, QoS %d", qos, m.FixedHeader.Dup, m.FixedHeader.Qos)
+			}
+			if m := zero.message("t", "x"); m.FixedHeader.Dup || m.FixedHeader.Qos != 0 {
+				t.Errorf("QoS 0: DUP %v, QoS %d", m.FixedHeader.Dup, m.FixedHeader.Qos)
 			}
 		}
 	})
