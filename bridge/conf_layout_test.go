@@ -293,6 +293,14 @@ func TestWrongPackets(t *testing.T) {
 		// Lengths
 		{"length of five bytes", v3 | v5, "30 80 80 80 80 01", 0x81},
 		{"above the limit by one", v3 | v5, "30 fd ff 3f", 0x95},
+		{"PUBACK above the limit", v3 | v5, "40 fd ff 3f", 0x95},
+		{"PUBREC above the limit", v3 | v5, "50 fd ff 3f", 0x95},
+		{"PUBREL above the limit", v3 | v5, "62 fd ff 3f", 0x95},
+		{"PUBCOMP above the limit", v3 | v5, "70 fd ff 3f", 0x95},
+		{"SUBSCRIBE above the limit", v3 | v5, "82 fd ff 3f", 0x95},
+		{"UNSUBSCRIBE above the limit", v3 | v5, "a2 fd ff 3f", 0x95},
+		{"PINGREQ above the limit", v3 | v5, "c0 fd ff 3f", 0x95},
+		{"DISCONNECT above the limit", v3 | v5, "e0 fd ff 3f", 0x95},
 		{"as long as MQTT can say", v3 | v5, "30 ff ff ff 7f", 0x95},
 		{"PINGREQ with a body", v3 | v5, "c0 01 00", 0x81},
 		{"property length beyond the packet", v5, "30 05 0001 61 02 01", 0x81},
@@ -605,6 +613,17 @@ func TestManyFilters(t *testing.T) {
 		q.write(packet(0x82, body))
 		if n := len(q.want(packets.Suback).ReasonCodes); n != (len(body)-2)/4 {
 			t.Errorf("%d codes for %d filters", n, (len(body)-2)/4)
+		}
+		w.unharmed(t)
+		// The same for sessions that are kept.
+		k := h.connect(version, "kept", keep)
+		if ack := k.subscribe(1, filters...); len(ack.ReasonCodes) != len(filters) || ack.ReasonCodes[9999] != 1 || ack.ReasonCodes[10_000] != full {
+			t.Errorf("kept: %d codes, the last two %#x", len(ack.ReasonCodes), ack.ReasonCodes[9999:])
+		}
+		k = h.connect(version, "kept and same", keep)
+		k.write(packet(0x82, body))
+		if n := len(k.want(packets.Suback).ReasonCodes); n != (len(body)-2)/4 {
+			t.Errorf("kept: %d codes for %d filters", n, (len(body)-2)/4)
 		}
 		w.unharmed(t)
 	})

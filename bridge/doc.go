@@ -4,12 +4,12 @@
 //
 // # A publication's way in
 //
-// Each connection has one goroutine, the reader (client.go). It decodes a
-// PUBLISH with mochi-mqtt's codec, checks it, takes a place in the connection's
-// queue of acknowledgements (acks.go) and hands the item to the
-// [broker.Publisher]. It does not wait: the place is marked when the publisher
-// calls back, after the commit, and PUBACK and PUBREC leave from the head of the
-// queue while it is marked, so they keep the order of arrival.
+// Each connection has one goroutine, the reader (client.go). It goes over a
+// packet's raw bytes (layout.go), decodes a PUBLISH with mochi-mqtt's codec, checks
+// it, takes a place in the connection's queue of acknowledgements (acks.go) and
+// hands the item to the [broker.Publisher]. It does not wait: the place is marked
+// when the publisher calls back, after the commit, and PUBACK and PUBREC leave from
+// the head of the queue while it is marked, so they keep the order of arrival.
 //
 // # A message's way out
 //
