@@ -458,3 +458,16 @@ func TestClientIDsNotInUTF8(t *testing.T) {
 		}
 	}
 }
+
+// The keep alive that the server says is the one that counts (MQTT 5, 3.2.2-21).
+func TestServerKeepAliveCounts(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config) { c.MaxKeepAlive = time.Second })
+	for _, asked := range []uint16{0, 100} {
+		p, ack := h.tryConnect(5, "p", func(pk *packets.Packet) { pk.Connect.Keepalive = asked })
+		if ack.Properties.ServerKeepAlive != 1 {
+			t.Errorf("server keep alive %d, want 1", ack.Properties.ServerKeepAlive)
+		}
+		p.closed(0x8d)
+	}
+}

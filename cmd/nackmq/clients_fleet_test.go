@@ -235,15 +235,28 @@ func pahoGolang() fleetClient {
 	}
 }
 
+// without shows as a skipped test that a client is not there.
+func without(t *testing.T, name, why string) {
+	t.Run("with "+name, func(t *testing.T) { t.Skip(why) })
+}
+
 // pahoV3 builds paho.mqtt.golang's client; it is left out where its module cannot
 // be had.
 func pahoV3(t *testing.T) (fleetClient, bool) {
-	path := filepath.Join(t.TempDir(), "pahov3")
-	cmd := exec.Command("go", "build", "-o", path, ".")
-	cmd.Dir = "../../tools/clients/pahov3"
+	const module = "../../tools/clients/pahov3"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "mod", "download")
+	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Logf("WITHOUT paho.mqtt.golang: it cannot be built: %v: %s", err, out)
+		without(t, "paho.mqtt.golang", fmt.Sprintf("its modules cannot be had: %v: %s", err, out))
 		return fleetClient{}, false
+	}
+	path := filepath.Join(t.TempDir(), "pahov3")
+	cmd = exec.Command("go", "build", "-o", path, ".")
+	cmd.Dir = module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", module, err, out)
 	}
 	return program("paho.mqtt.golang", func(b *broker, args ...string) *exec.Cmd {
 		return exec.Command(path, append([]string{b.mqtt}, args...)...)
@@ -254,7 +267,7 @@ func pahoV3(t *testing.T) (fleetClient, bool) {
 // reached.
 func mqttJS(t *testing.T) []fleetClient {
 	if _, err := exec.LookPath("npm"); err != nil {
-		t.Log("WITHOUT mqtt.js: there is no npm")
+		without(t, "mqtt.js", "there is no npm")
 		return nil
 	}
 	dir := t.TempDir()
@@ -273,7 +286,7 @@ func mqttJS(t *testing.T) []fleetClient {
 	cmd.Dir = dir
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Logf("WITHOUT mqtt.js: npm cannot install it: %v: %s", err, out)
+		without(t, "mqtt.js", fmt.Sprintf("npm cannot install it: %v: %s", err, out))
 		return nil
 	}
 	var all []fleetClient
