@@ -7,6 +7,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/stream"
 )
 
@@ -99,6 +100,29 @@ func TestPacketIDIsUsedAgain(t *testing.T) {
 			s.message("t", "new")
 		}
 	})
+}
+
+// The same when the log refuses: what it has not taken is not remembered (MQTT 5,
+// 4.3.3-9).
+func TestRefusedPacketIDIsUsedAgain(t *testing.T) {
+	slow := &slowPublisher{}
+	h := newHouse(t, slowly(slow))
+	p := h.connect(5, "p")
+	for i, c := range []struct {
+		err  error
+		code byte
+	}{{broker.ErrRefused, 0x97}, {broker.ErrRefused, 0x97}, {nil, 0}} {
+		p.send(pub("t", fmt.Sprint(i), 2, 7))
+		eventually(t, "it is handed in", func() bool { return slow.waiting() == i+1 })
+		slow.finish(i, c.err)
+		if ack := p.want(packets.Pubrec); ack.ReasonCode != c.code {
+			t.Errorf("time %d: PUBREC %#x, want %#x", i, ack.ReasonCode, c.code)
+		}
+	}
+	p.send(ackOf(packets.Pubrel, 7))
+	if ack := p.want(packets.Pubcomp); ack.ReasonCode != 0 {
+		t.Errorf("PUBCOMP %#x", ack.ReasonCode)
+	}
 }
 
 // A retained message replaces the one before it, with its QoS; one without the flag

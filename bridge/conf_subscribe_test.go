@@ -94,6 +94,25 @@ func TestSubscribeReplaces(t *testing.T) {
 	})
 }
 
+// A session that is behind when it subscribes again to what it has loses nothing of
+// it (MQTT 5, 3.8.4-4).
+func TestSubscribeReplacesWhileBehind(t *testing.T) {
+	both(t, func(t *testing.T, version byte) {
+		h := newHouse(t, func(c *Config) { c.Window = 1 })
+		s := h.connect(version, "s")
+		s.subscribe(1, sub("t", 1))
+		for i := range 4 {
+			h.publish("t", fmt.Sprint(i), q1)
+		}
+		m := s.message("t", "0")
+		s.subscribe(2, sub("t", 1))
+		for i := 1; i < 4; i++ {
+			s.send(ackOf(packets.Puback, m.PacketID))
+			m = s.message("t", fmt.Sprint(i))
+		}
+	})
+}
+
 // SUBACK has a code for each filter, in their order, and each filter counts as if it
 // had come alone (MQTT 5, 3.8.4-1, 3.8.4-2, 3.8.4-5 to 3.8.4-7, 3.9.3-1, 3.9.3-2).
 func TestSubackAnswersEachFilter(t *testing.T) {
