@@ -225,7 +225,7 @@ func notAllowed(f ServerFrame, st ClientState) error {
 func (s *ClientSession) handleWelcome(now time.Time, f *Welcome) {
 	s.welcome = *f
 	s.state = StateUp
-	s.tell(&Up{f.Node, f.Cluster, f.Heartbeat, f.Servers})
+	s.tell(&Up{Node: f.Node, Cluster: f.Cluster, Heartbeat: f.Heartbeat, Servers: f.Servers})
 	s.askAgain()
 	s.window.connect(s.welcome.MaxUnconfirmed, s.welcome.MaxAliases)
 }

@@ -39,6 +39,8 @@ type Up struct {
 	Cluster   stream.ClusterID
 	Heartbeat time.Duration
 	Servers   []string
+	// Server is where the connection goes to: the driver's, which knows it.
+	Server string
 }
 
 func (e *Up) String() string { return fmt.Sprintf("up node=%q cluster=%v", e.Node, e.Cluster) }
@@ -53,6 +55,8 @@ type Down struct {
 	Ours  bool
 	// Final means that the session is over: no server may be tried by itself.
 	Final bool
+	// Err is how the transport ended, if that is why: the driver's.
+	Err error
 }
 
 func (e *Down) String() string {

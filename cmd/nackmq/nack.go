@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"syscall"
@@ -65,22 +66,20 @@ func watchNack(ctx context.Context, s server, filters []stream.Filter, from star
 	defer stop(nil)
 	var subs []*nacknet.Subscription
 	for _, f := range filters {
-		sub, err := c.Subscribe(ctx, f, wireStart(f, from))
+		sub, err := c.Follow(f, wireStart(f, from))
 		if err != nil {
 			return err
 		}
 		subs = append(subs, sub)
 	}
-	if err := to.incident(incident{Event: "up", Server: strings.Join(s.addrs, ",")}); err != nil {
-		return err
-	}
+	w := &nackWatch{to: to, from: from, waiting: len(subs)}
 	var reading sync.WaitGroup
 	for i, sub := range subs {
 		reading.Go(func() {
 			for {
 				e, err := sub.Next(ctx)
 				if err == nil {
-					err = hand(e, filters[:i], to)
+					err = w.hand(e, filters[:i])
 				}
 				if err != nil {
 					stop(err)
@@ -91,6 +90,16 @@ func watchNack(ctx context.Context, s server, filters []stream.Filter, from star
 	}
 	reading.Wait()
 	return context.Cause(ctx)
+}
+
+// A nackWatch brings the events of several subscriptions of one client together.
+type nackWatch struct {
+	to   sink
+	from start
+
+	mu      sync.Mutex
+	waiting int           // subscriptions to which no server has agreed
+	up      *nackproto.Up // of a connection that was not told
 }
 
 // wireStart says from in the protocol's words.
@@ -109,7 +118,7 @@ func wireStart(f stream.Filter, from start) nackproto.Start {
 // hand gives an event of one subscription to the sink. What an earlier filter
 // names, too, is given by that one's subscription; what concerns the connection
 // is given by the first.
-func hand(e nackproto.Event, earlier []stream.Filter, to sink) error {
+func (w *nackWatch) hand(e nackproto.Event, earlier []stream.Filter) error {
 	also := func(s stream.Subject) bool {
 		for _, f := range earlier {
 			if f.Match(s) {
@@ -118,6 +127,7 @@ func hand(e nackproto.Event, earlier []stream.Filter, to sink) error {
 		}
 		return false
 	}
+	to := w.to
 	switch e := e.(type) {
 	case *nackproto.Delivery:
 		m := &e.Message
@@ -138,16 +148,77 @@ func hand(e nackproto.Event, earlier []stream.Filter, to sink) error {
 			return nil
 		}
 		return to.incident(lost(e))
+	case *nackproto.Activated:
+		return w.activated()
 	case *nackproto.Up:
 		if len(earlier) == 0 {
-			return to.incident(incident{Event: "up", Node: e.Node})
+			return w.connected(e)
 		}
 	case *nackproto.Down:
 		if len(earlier) == 0 {
-			return to.incident(incident{Event: "down", Reason: whyDown(e)})
+			return w.disconnected(e)
+		}
+	case *nacknet.Behind:
+		// One round may find a cluster that is catching up; two find none that will.
+		if w.from.kind == startAfter && w.isWaiting() && e.Rounds >= 2 {
+			return errors.New(w.behind(e.Reason))
 		}
 	}
 	return nil
+}
+
+// connected tells of a connection; of the first one when every subscription is
+// active, so that who has seen it misses nothing from there on.
+func (w *nackWatch) connected(e *nackproto.Up) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.up = e
+	return w.tellUp(w.waiting == 0)
+}
+
+func (w *nackWatch) activated() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting--
+	return w.tellUp(w.waiting == 0)
+}
+
+func (w *nackWatch) disconnected(e *nackproto.Down) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.tellUp(true); err != nil {
+		return err
+	}
+	why := whyDown(e)
+	if e.Code == nackproto.CloseBehind && w.waiting > 0 {
+		why = w.behind(why)
+	}
+	return w.to.incident(incident{Event: "down", Reason: why})
+}
+
+// tellUp tells of a connection that was not told, if it is time. w.mu is held.
+func (w *nackWatch) tellUp(now bool) error {
+	if w.up == nil || !now {
+		return nil
+	}
+	up := w.up
+	w.up = nil
+	return w.to.incident(incident{Event: "up", Server: strings.TrimPrefix(up.Server, "nack://"), Node: up.Node})
+}
+
+func (w *nackWatch) isWaiting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waiting > 0
+}
+
+// behind is the sentence for a server that has less than --from says; reason is
+// the server's.
+func (w *nackWatch) behind(reason string) string {
+	if w.from.kind != startAfter {
+		return reason
+	}
+	return fmt.Sprintf("%s, and --from asks for what comes after %d", reason, w.from.after.Seq)
 }
 
 // whyDown says why a connection ended.
@@ -158,7 +229,10 @@ func whyDown(e *nackproto.Down) string {
 	case e.Code != nackproto.CloseNormal:
 		return e.Code.Meaning()
 	}
-	return "it broke" // the server said nothing
+	if e.Err != nil && !errors.Is(e.Err, io.EOF) {
+		return fmt.Sprintf("the connection broke (%v)", rootCause(e.Err))
+	}
+	return "the server or the network ended the connection without a reason"
 }
 
 // lost says in one line which messages can no longer be had.

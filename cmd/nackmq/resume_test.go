@@ -118,3 +118,26 @@ func TestCountEndsSub(t *testing.T) {
 		t.Errorf("--count 3 gave %d messages:\n%s", n, out)
 	}
 }
+
+// A position that no server has is told, with what the server has, and ends sub.
+func TestFromPositionAheadOfTheLog(t *testing.T) {
+	b := serveNode(t)
+	placed := parseRecords(t, must(t, numbers(1, 5), binary, "pub", "--json", "--server", b.nack(), "/demo/hello", "-"))
+	at := placed[0].Epoch
+	stdout, stderr, code := execute(t, "", binary, "sub", "--server", b.nack(), "--from", at+":99", "/demo/hello")
+	sentence := "the server has /demo/hello only up to " + at + ":5, and --from asks for what comes after 99"
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if code != 1 || stdout != "" || !strings.HasPrefix(lines[0], "-- connected to "+b.native+" (node ") ||
+		lines[1] != "-- connection lost: "+sentence || lines[len(lines)-1] != "nackmq: "+sentence {
+		t.Errorf("exit %d, %q, standard error:\n%s", code, stdout, stderr)
+	}
+	b.wantLog("is behind its cluster", 1)
+}
+
+// wantLog wants a text in the node's log so many times.
+func (b *broker) wantLog(text string, times int) {
+	b.t.Helper()
+	if n := strings.Count(b.logs.String(), text); n != times {
+		b.t.Errorf("the log says %q %d times, want %d:\n%s", text, n, times, b.logs)
+	}
+}

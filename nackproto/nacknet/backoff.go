@@ -37,7 +37,8 @@ type servers struct {
 
 type server struct {
 	address
-	away time.Time // stay away until then
+	away   time.Time // stay away until then
+	behind bool      // it said BEHIND in this round
 }
 
 // next gives the server whose turn it is, and until when to stay away from all.
@@ -67,6 +68,28 @@ func (s *servers) stayAway(a address, at time.Time) {
 	}
 }
 
+// sayBehind notes that a said BEHIND and reports whether all have by then; if so,
+// the next round begins.
+func (s *servers) sayBehind(a address) (all bool) {
+	all = true
+	for i := range s.list {
+		k := &s.list[i]
+		k.behind = k.behind || k.url == a.url
+		all = all && k.behind
+	}
+	if all {
+		s.forgetBehind()
+	}
+	return all
+}
+
+// forgetBehind begins a round.
+func (s *servers) forgetBehind() {
+	for i := range s.list {
+		s.list[i].behind = false
+	}
+}
+
 // learn takes the servers that a server named in the place of those that one
 // named before, leaving out what cannot be read or would step down from TLS to
 // plain text.
@@ -74,6 +97,7 @@ func (s *servers) learn(urls []string, secure bool) {
 	if len(urls) == 0 {
 		return
 	}
+	old := slices.Clone(s.list[s.configured:])
 	s.list = s.list[:s.configured]
 	for _, u := range urls {
 		a, err := parseAddress(u)
@@ -81,6 +105,6 @@ func (s *servers) learn(urls []string, secure bool) {
 		if err != nil || known || secure && !a.secure() || len(s.list) >= s.configured+nackproto.MaxServers {
 			continue
 		}
-		s.list = append(s.list, server{address: a})
+		s.list = append(s.list, server{address: a, behind: slices.ContainsFunc(old, func(k server) bool { return k.url == u && k.behind })})
 	}
 }

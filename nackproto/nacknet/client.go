@@ -207,6 +207,22 @@ func (c *Client) Subscribe(ctx context.Context, filter stream.Filter, start nack
 	}
 }
 
+// Follow is Subscribe that does not wait. Next gives the Up of the connection that
+// stands first, and *nackproto.Activated once a server has agreed; until then
+// *nackproto.Down and *Behind say what keeps it. A *SubscribeError ends the
+// subscription.
+func (c *Client) Follow(filter stream.Filter, start nackproto.Start) (*Subscription, error) {
+	if _, err := stream.ParseFilter(string(filter)); err != nil {
+		return nil, fmt.Errorf("nacknet: %w", err)
+	}
+	s := newSubscription(c, filter)
+	s.tells = true
+	if !c.do(func(l *clientLoop) { l.subscribe(s, start) }) {
+		return nil, ErrClosed
+	}
+	return s, nil
+}
+
 // Positions gives what Config.Positions takes after a restart: how far the
 // application is. An event counts as taken when Next has returned it; so call it
 // when you have dealt with what Next gave, and keep the bytes in one write. The

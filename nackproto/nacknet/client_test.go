@@ -3,6 +3,7 @@ package nacknet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -469,4 +470,39 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A client that is ahead of every server is told so once all have said it, and
+// goes on trying.
+func TestBehindIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		c, p := n.dialClient(Config{Servers: []string{"nack://one", "nack://two"}})
+		defer c.Close()
+		s, err := c.Follow("/a", nackproto.Start{Marks: []nackproto.Mark{{Subject: "/a", Position: stream.Position{Epoch: testEpoch, Seq: 99}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := `up node="n" cluster=00000000000000c1`
+		for round := 1; round <= 2; round++ {
+			for range 2 {
+				p.want("Follow asks", `SUBSCRIBE sub=1 filter="/a" start=live "/a"@0000000000000001:99`)
+				p.send(&nackproto.Close{Code: nackproto.CloseBehind, Reason: "only up to 5"})
+				p.wantEnd("CLOSE is not answered")
+				wantEvent(t, s, up)
+				wantEvent(t, s, `down BEHIND after=1s "only up to 5"`)
+				p = n.next()
+				p.welcome()
+			}
+			wantEvent(t, s, fmt.Sprintf(`behind rounds=%d "only up to 5"`, round))
+		}
+		wantEvent(t, s, up)
+		p.want("Follow asks", `SUBSCRIBE sub=1 filter="/a" start=live "/a"@0000000000000001:99`)
+		p.send(&nackproto.Subscribed{Sub: 1, Index: 100})
+		wantEvent(t, s, "activated sub=1 index=100")
+		p.net.Close()
+		if e, err := s.Next(t.Context()); err != nil || e.(*nackproto.Down).Err == nil {
+			t.Errorf("%v, %v, want a Down that says how the transport ended", e, err)
+		}
+	})
 }

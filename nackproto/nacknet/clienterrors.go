@@ -36,6 +36,16 @@ func (e *ServerError) Error() string {
 	return s
 }
 
+// Behind says that every server that the client knows has sent it away because
+// they are behind a position that it asks from: the whole cluster lost it, or it
+// never was. The client goes on trying, slowly. PROTOCOL.md §6.6.
+type Behind struct {
+	Rounds int    // how often each was asked, without another answer in between
+	Reason string // what the last one said
+}
+
+func (e *Behind) String() string { return fmt.Sprintf("behind rounds=%d %q", e.Rounds, e.Reason) }
+
 // A RefusedError is why a publish was refused for good.
 type RefusedError struct {
 	Subject stream.Subject

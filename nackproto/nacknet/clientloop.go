@@ -36,10 +36,13 @@ type clientLoop struct {
 	first   int     // servers that were tried before the first Up
 	failed  []error // how they failed
 	wasUp   bool
+	rounds  int       // how often all servers said BEHIND
 	upAt    time.Time // since when a server has taken the client; zero: none has
 
 	// The connection.
-	conn    *clientConn // nil: none
+	conn    *clientConn   // nil: none
+	up      *nackproto.Up // nil: no server has taken the client
+	broke   error         // how the transport ended, until Down is told
 	decoder nackproto.FromServer
 	in      []byte    // what was read and not decoded
 	out     []byte    // frames that wait for the write under way
@@ -237,19 +240,33 @@ func (l *clientLoop) tellEvents() {
 		case *nackproto.Lost:
 			l.route(e, e.Subs)
 		case *nackproto.Activated:
+			l.servers.forgetBehind()
+			l.rounds = 0
 			if s := l.subs[e.Sub]; s != nil {
 				close(s.active)
+				if s.tells {
+					l.order++
+					l.send(s, routed{e, l.order})
+				}
 			}
 		case *nackproto.Ended:
 			if s := l.subs[e.Sub]; s != nil {
 				l.drop(s, &SubscribeError{s.filter, e.Code, e.Local})
 			}
 		case *nackproto.Up:
+			e.Server = l.target.url
 			l.handleUp(e)
+			l.up = e
 			l.routeAll(e)
 		case *nackproto.Down:
+			e.Err, l.broke = l.broke, nil
+			behind := l.handleBehind(e)
 			l.handleDown(e)
+			l.up = nil
 			l.routeAll(e)
+			if behind != nil {
+				l.routeAll(behind)
+			}
 		case *nackproto.Draining:
 			l.handleDraining(e)
 			l.routeAll(e)
@@ -325,6 +342,10 @@ func (l *clientLoop) subscribe(s *Subscription, start nackproto.Start) {
 	}
 	s.id = l.session.Subscribe(s.filter, start)
 	l.subs[s.id] = s
+	if s.tells && l.up != nil {
+		l.order++
+		l.send(s, routed{l.up, l.order})
+	}
 }
 
 func (l *clientLoop) unsubscribe(s *Subscription) {

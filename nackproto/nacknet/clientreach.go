@@ -55,6 +55,7 @@ func (l *clientLoop) disconnected(err error) {
 	l.conn = nil
 	l.in, l.out, l.writing = nil, nil, false
 	l.leaveAt = time.Time{}
+	l.broke = err
 	l.session.HandleDisconnected(time.Now())
 	if err != nil {
 		l.client.config.Log.Debug().Err(err).Str("server", l.target.url).Msg("transport ended")
@@ -71,6 +72,21 @@ func (l *clientLoop) handleUp(e *nackproto.Up) {
 		l.wasUp = true
 		close(l.client.up)
 	}
+}
+
+// handleBehind gives what is to be told when e is the last server's BEHIND of a
+// round. PROTOCOL.md §6.6.
+func (l *clientLoop) handleBehind(e *nackproto.Down) *Behind {
+	if e.Code != nackproto.CloseBehind || e.Ours {
+		return nil
+	}
+	l.upAt = time.Time{} // it took the client without use: the backoff grows on
+	if !l.servers.sayBehind(l.target) {
+		return nil
+	}
+	l.rounds++
+	l.client.config.Log.Warn().Str("reason", e.Reason).Int("rounds", l.rounds).Msg("every server is behind the client")
+	return &Behind{Rounds: l.rounds, Reason: e.Reason}
 }
 
 func (l *clientLoop) handleDown(e *nackproto.Down) {

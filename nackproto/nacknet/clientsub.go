@@ -13,6 +13,7 @@ type Subscription struct {
 	client *Client
 	filter stream.Filter
 	id     uint64        // the loop's
+	tells  bool          // it begins with Up and tells Activated
 	active chan struct{} // closed when a server has agreed
 	news   chan struct{} // one slot: ring is not empty
 	ended  chan struct{} // closed when nothing will be added to ring
@@ -44,7 +45,7 @@ func (s *Subscription) Filter() stream.Filter { return s.filter }
 // Next waits for the next event: a *nackproto.Delivery is a message,
 // *nackproto.Lost tells of loss and *nackproto.Continued of a resume without
 // one; *nackproto.Up, *nackproto.Down, *nackproto.Draining and
-// *nackproto.Staleness tell of the connection. Later versions may give others:
+// *nackproto.Staleness tell of the connection, *Behind of all servers. Later versions may give others:
 // pass over what you do not know.
 //
 // After the last event it gives why there are no more: an error that is or wraps

@@ -105,7 +105,11 @@ func (l *loop) step() (more bool) {
 	if now-l.ticked >= tickEvery.Milliseconds() {
 		l.ticked = now
 		l.core.Tick(now)
-		l.server.stats.add(l.core.Counts())
+		n := l.core.Counts()
+		l.server.stats.add(n)
+		if n.Behind > 0 {
+			l.server.warnBehind(now)
+		}
 		more = true
 	}
 	if met := l.core.Greeted(); met != l.met {

@@ -69,6 +69,8 @@ type Server struct {
 	once  sync.Once
 	stats *counters
 
+	behindAt atomic.Int64 // when a client was last sent away as BEHIND; Unix milliseconds
+
 	mu     sync.Mutex
 	closed bool
 	claims map[stream.PublisherID]claim
@@ -155,6 +157,18 @@ func (s *Server) Close() error {
 	})
 	s.wg.Wait()
 	return nil
+}
+
+// behindQuiet is how long no client may be sent away as BEHIND for the next one to
+// be told to the operator again.
+const behindQuiet = time.Minute
+
+// warnBehind tells the operator, once a burst, that clients know more than this
+// member does. now is Unix milliseconds.
+func (s *Server) warnBehind(now int64) {
+	if last := s.behindAt.Swap(now); now-last >= behindQuiet.Milliseconds() {
+		s.cf.Log.Warn().Msg("clients ask for what comes after messages that this node does not have; it is behind its cluster, its log is an old one, or they ask for what never was")
+	}
 }
 
 func (s *Server) tellAll(e event) {

@@ -28,6 +28,9 @@ type cold struct {
 
 	crowded    bool  // a SUBSCRIBE waits until the scan is over
 	aheadUntil ticks // while the client is ahead of this member: when that is over
+	// aheadOf is the subject that shows it; empty: none does, or its name is too
+	// long for a reason.
+	aheadOf stream.Subject
 
 	rights  Rights
 	pub     *publisher

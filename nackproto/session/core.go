@@ -146,6 +146,7 @@ type Counts struct {
 	Continuous uint64 // resumed subjects, by outcome
 	Resets     uint64
 	Lost       uint64     // messages that sessions were told they lost
+	Behind     uint64     // sessions that were sent away because they are ahead of this member
 	Published  [16]uint64 // answered publishes: see CodeIndex
 }
 

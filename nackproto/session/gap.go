@@ -233,7 +233,7 @@ func (c *Core) lost(slot uint32, g *gap, lost *stream.LostError) bool {
 	g.kind, g.hint, g.from, g.keep = missed, 0, 0, false
 	if errors.Is(lost, stream.ErrAhead) {
 		if kind == resume {
-			c.close(slot, nackproto.CloseBehind, "this member is behind your position")
+			c.closeBehind(slot, c.subjects.at(f.subject).name)
 		}
 		return false
 	}

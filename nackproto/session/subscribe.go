@@ -117,11 +117,15 @@ func (c *Core) manyEnded(slot uint32, next stream.Filter) bool {
 // The session is then not read until it has, or the wait is over.
 func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
 	ahead := s.Kind == nackproto.StartIndex && s.Cluster == c.cluster && s.Index > c.head
+	var of stream.Subject
 	for i := 0; i < len(s.Marks) && !ahead; i++ {
 		m := &s.Marks[i]
 		c.steps--
 		top, ok := c.source.Top(m.Subject)
 		ahead = ok && top.Last.Epoch == m.Position.Epoch && m.Position.Seq > top.Last.Seq
+		if ahead && len(m.Subject) <= maxNamed {
+			of = m.Subject
+		}
 	}
 	cd := (*cold)(nil)
 	if c.slab.at(slot).flags&hasCold != 0 {
@@ -129,11 +133,12 @@ func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
 	}
 	if !ahead {
 		if cd != nil {
-			cd.aheadUntil = 0
+			cd.aheadUntil, cd.aheadOf = 0, ""
 		}
 		return false
 	}
 	cd = c.chill(slot)
+	cd.aheadOf = of
 	if cd.aheadUntil == 0 {
 		cd.aheadUntil = c.now + inTicks(c.limits.BehindTimeout)
 		c.ahead = append(c.ahead, c.slab.id(slot))
@@ -141,6 +146,22 @@ func (c *Core) isAhead(slot uint32, s *nackproto.Start) bool {
 	}
 	c.pause(slot)
 	return true
+}
+
+// maxNamed bounds the name of a subject in the reason of a CLOSE, so that what
+// stands behind it is not cut off.
+const maxNamed = 160
+
+// closeBehind sends a client away that is ahead of this member. The reason says
+// up to where this member has the subject that shows it, if one does.
+// PROTOCOL.md §6.6.
+func (c *Core) closeBehind(slot uint32, of stream.Subject) {
+	c.counts.Behind++
+	reason := "the server's log is behind the index that the client reached"
+	if top, ok := c.source.Top(of); ok && of != "" && len(of) <= maxNamed {
+		reason = fmt.Sprintf("the server has %s only up to %v", of, top.Last)
+	}
+	c.close(slot, nackproto.CloseBehind, reason)
 }
 
 // retryAhead has those who are ahead ask again.

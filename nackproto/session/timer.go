@@ -89,7 +89,7 @@ func (c *Core) look(slot uint32) {
 		if c.now < cd.aheadUntil {
 			c.wake(slot, cd.aheadUntil)
 		} else {
-			c.close(slot, nackproto.CloseBehind, "this member is behind you")
+			c.closeBehind(slot, cd.aheadOf)
 			return
 		}
 	}
