@@ -164,3 +164,12 @@ func TestSubOverMQTT(t *testing.T) {
 		t.Errorf("live: %+v", got)
 	}
 }
+
+// A message that is too large is refused in one sentence without a package's name.
+func TestTooLargeIsOneSentence(t *testing.T) {
+	b := serveNode(t)
+	_, stderr, code := execute(t, strings.Repeat("x", 2<<20), binary, "pub", "--server", b.nack(), "/big", "-")
+	if code != 1 || !strings.HasPrefix(stderr, "nackmq: /big was not placed: the publication is longer than the server takes: ") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

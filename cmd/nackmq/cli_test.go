@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/nackmq/nackmq/nackproto/nacknet"
 )
 
 // command runs one command line in this process.
@@ -27,6 +31,8 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("nativ: 127.0.0.1:0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	mute := answerWith(t, "")
+	web := answerWith(t, "HTTP/1.1 400 Bad Request\r\n\r\n")
 	for _, tt := range []struct {
 		name    string
 		args    []string
@@ -60,6 +66,11 @@ func TestCommandLine(t *testing.T) {
 		{name: "pub to two MQTT servers", args: []string{"pub", "--server", "mqtt://a,b", "/a"}, code: 2, stderr: "a list of servers needs nack://"},
 		{name: "pub to nobody", args: []string{"pub", "--server", "mqtt://127.0.0.1:1", "/a"}, code: 1, stderr: "mqtt://127.0.0.1:1 does not answer (connection refused)"},
 		{name: "pub to nobody, native", args: []string{"pub", "--server", "nack://127.0.0.1:1", "/a"}, code: 1, stderr: "nack://127.0.0.1:1 does not answer (connection refused)"},
+		{name: "pub to MQTT natively", args: []string{"pub", "--server", "nack://" + mute, "/a"}, code: 1, stderr: "nackmq: nack://" + mute + " does not speak the native protocol"},
+		{name: "pub to HTTP natively", args: []string{"pub", "--server", "nack://" + web, "/a"}, code: 1, stderr: "nackmq: nack://" + web + " does not speak the native protocol"},
+		{name: "pub to no host", args: []string{"pub", "--server", "nack://nackmq.invalid", "/a"}, code: 1, stderr: "nackmq: cannot resolve nackmq.invalid: "},
+		{name: "pub to no host of MQTT", args: []string{"pub", "--server", "mqtt://nackmq.invalid", "/a"}, code: 1, stderr: "nackmq: cannot resolve nackmq.invalid: "},
+		{name: "pub to two that are none", args: []string{"pub", "--server", "nack://127.0.0.1:1," + mute, "/a"}, code: 1, stderr: "nackmq: nack://127.0.0.1:1 does not answer (connection refused): is a node running there?; nack://" + mute + " does not speak"},
 		{name: "server by variable", args: []string{"pub", "/a"}, environ: []string{"NACKMQ_SERVER=mqtt://127.0.0.1:1"}, code: 1, stderr: "mqtt://127.0.0.1:1 does not answer"},
 		{name: "sub to nothing", args: []string{"sub"}, code: 2, stderr: "sub needs a FILTER"},
 		{name: "sub to a topic", args: []string{"sub", "a/#"}, code: 2, stderr: `write "/a/#"`},
@@ -98,6 +109,9 @@ func TestCommandLine(t *testing.T) {
 			if (tt.stderr == "") != (stderr == "") || !strings.Contains(stderr, tt.stderr) {
 				t.Errorf("standard error = %q, want %q in it", stderr, tt.stderr)
 			}
+			if strings.Contains(stderr, "nacknet: ") || strings.Contains(stderr, "nackproto: ") || strings.Contains(stderr, "stream: ") {
+				t.Errorf("standard error names a package: %q", stderr)
+			}
 			if stderr != "" && (!strings.HasPrefix(stderr, "nackmq: ") || strings.Count(stderr, "\n") != 1) {
 				t.Errorf("standard error is not one sentence: %q", stderr)
 			}
@@ -105,6 +119,42 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("standard output has %q beside a usage error", stdout)
 			}
 		})
+	}
+}
+
+// answerWith gives the address of a server that answers whatever it gets with
+// text and the end of the connection.
+func answerWith(t *testing.T, text string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Read(make([]byte, 1024))
+			c.Write([]byte(text))
+			c.Close()
+		}
+	})
+	return ln.Addr().String()
+}
+
+func TestNotNativeHints(t *testing.T) {
+	for addr, want := range map[string]string{
+		"localhost:1883": "nack://localhost:1883 does not speak the native protocol (1883 is MQTT's usual port: try mqtt://localhost:1883, or port 6225)",
+		"localhost:8225": "nack://localhost:8225 does not speak the native protocol (8225 is a node's usual port for HTTP: try port 6225)",
+		"[::1]:7000":     "nack://[::1]:7000 does not speak the native protocol (nack://'s usual port is 6225)",
+	} {
+		if got := notTaken("nack://"+addr, nacknet.ErrNotNative, 0).Error(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func connectMQTT(ctx context.Context, s server, timeout time.Duration, received 
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", s.addrs[0])
 	if err != nil {
-		return nil, unreachable(s, err)
+		return nil, unreachable(s.String(), err)
 	}
 	id := "nackmq-" + strings.ToLower(rand.Text()[:12])
 	c := paho.NewClient(paho.ClientConfig{

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/nackmq/nackmq/nackproto"
@@ -28,12 +28,69 @@ func dialNack(ctx context.Context, s server, name string, timeout time.Duration)
 	switch {
 	case err == nil:
 		return c, nil
-	case errors.Is(err, syscall.ECONNREFUSED) && len(s.addrs) == 1:
-		return nil, unreachable(s, syscall.ECONNREFUSED)
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("%s did not answer within %v: is a node running there?", s, timeout)
 	}
-	return nil, fmt.Errorf("%s: %w", s, err)
+	var failed *nacknet.DialError
+	if !errors.As(err, &failed) {
+		return nil, notTaken(s.String(), err, timeout)
+	}
+	var all []error
+	for _, a := range failed.Attempts {
+		all = append(all, notTaken(a.Server, a.Err, timeout))
+	}
+	return nil, errors.Join(all...)
+}
+
+// notTaken is the sentence for a server that did not take the client.
+func notTaken(url string, err error, timeout time.Duration) error {
+	var said *nacknet.ServerError
+	var network net.Error
+	switch {
+	case errors.Is(err, nacknet.ErrNotNative):
+		_, port, _ := net.SplitHostPort(strings.TrimPrefix(url, "nack://"))
+		hint := "nack://'s usual port is 6225"
+		switch port {
+		case "1883":
+			hint = "1883 is MQTT's usual port: try mqtt://" + strings.TrimPrefix(url, "nack://") + ", or port 6225"
+		case "8225":
+			hint = "8225 is a node's usual port for HTTP: try port 6225"
+		case "6225":
+			hint = "another program has the port"
+		}
+		return fmt.Errorf("%s does not speak the native protocol (%s)%w", url, hint, silent{err})
+	case errors.As(err, &said):
+		text := said.Code.String()
+		if m := said.Code.Meaning(); m != "" {
+			text = m
+		}
+		if said.Reason != "" {
+			text += " (" + said.Reason + ")"
+		}
+		return fmt.Errorf("%s does not take the client: %s%w", url, text, silent{err})
+	case errors.As(err, &network) && network.Timeout() && !isResolution(err):
+		return fmt.Errorf("%s did not answer within %v: is a node running there?%w", url, timeout, silent{err})
+	}
+	return unreachable(url, err)
+}
+
+// silent wraps an error for those who ask what it is; the sentence says it already.
+type silent struct{ err error }
+
+func (silent) Error() string   { return "" }
+func (s silent) Unwrap() error { return s.err }
+
+// plain is an error of the client library in a person's words.
+func plain(err error) error {
+	var refused *nacknet.RefusedError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("the server refuses it: %v%w", refused.Code, silent{err})
+	}
+	text := err.Error()
+	for _, room := range []string{"nacknet: ", "nackproto: ", "stream: "} {
+		text = strings.ReplaceAll(text, room, "")
+	}
+	return fmt.Errorf("%s%w", text, silent{err})
 }
 
 // nackPublisher publishes natively. Its client connects again when the
@@ -49,7 +106,10 @@ func dialNackPublisher(ctx context.Context, s server, timeout time.Duration) (pu
 }
 
 func (p nackPublisher) publish(ctx context.Context, pub stream.Publication, done func(stream.Position, error)) error {
-	return p.client.PublishAsync(ctx, pub, done)
+	if err := p.client.PublishAsync(ctx, pub, done); err != nil {
+		return plain(err)
+	}
+	return nil
 }
 
 func (p nackPublisher) close() { p.client.Close() }
@@ -82,7 +142,7 @@ func watchNack(ctx context.Context, s server, filters []stream.Filter, from star
 					err = w.hand(e, filters[:i])
 				}
 				if err != nil {
-					stop(err)
+					stop(plain(err))
 					return
 				}
 			}

@@ -121,7 +121,7 @@ func publishAll(ctx context.Context, p publisher, r *reporter, o pubOptions, sub
 		if err == nil {
 			err = r.confirmation(subject, pos)
 		} else {
-			err = fmt.Errorf("%s was not placed: %w", subject, err)
+			err = fmt.Errorf("%s was not placed: %w", subject, plain(err))
 		}
 		if err != nil {
 			stop(err)

@@ -54,8 +54,18 @@ func parseServer(s string) (server, error) {
 }
 
 // unreachable is the sentence for a server that does not answer.
-func unreachable(s server, err error) error {
-	return fmt.Errorf("%s does not answer (%w): is a node running there?", s, rootCause(err))
+func unreachable(url string, err error) error {
+	var name *net.DNSError
+	if errors.As(err, &name) {
+		return fmt.Errorf("cannot resolve %s: %s%w", name.Name, name.Err, silent{err})
+	}
+	return fmt.Errorf("%s does not answer (%w): is a node running there?", url, rootCause(err))
+}
+
+// isResolution reports whether a host's name could not be resolved.
+func isResolution(err error) bool {
+	var name *net.DNSError
+	return errors.As(err, &name)
 }
 
 // rootCause takes what the sentence says already out of a network error.

@@ -91,9 +91,22 @@ func (c Config) Validate() error {
 		taken[l.addr] = l.key
 	}
 	if err := c.Limits.Validate(); err != nil {
-		return fmt.Errorf("limits: %w", err)
+		return limitError(err)
 	}
 	return nil
+}
+
+// limitError names the key of what stream says of a limit: "stream: cache bytes
+// must be …" is about limits.cache-bytes.
+func limitError(err error) error {
+	text := strings.TrimPrefix(err.Error(), "stream: ")
+	for _, k := range Keys() {
+		name, _ := strings.CutPrefix(k.Name, "limits.")
+		if rest, is := strings.CutPrefix(text, strings.ReplaceAll(name, "-", " ")+" must "); is {
+			return fmt.Errorf("%s: must %s", k.Name, rest)
+		}
+	}
+	return fmt.Errorf("limits: %s", text)
 }
 
 // splitAddress reads HOST:PORT with a number as port; the host may be empty.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestValidate(t *testing.T) {
 		{"a name may mean anything", func(c *Config) { c.HTTP = "localhost.example.com:8225" }, "say --allow-anonymous"},
 		{"everybody is let in", func(c *Config) { c.Native, c.AllowAnonymous = "0.0.0.0:6225", true }, ""},
 		{"one port for two", func(c *Config) { c.Native = c.MQTT }, "native: 127.0.0.1:1883 is taken by mqtt already"},
-		{"limits that contradict", func(c *Config) { c.Limits.SubjectAge = 1 }, "limits: "},
+		{"limits that contradict", func(c *Config) { c.Limits.SubjectAge = 1 }, "limits.subject-age: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Default()
@@ -60,6 +61,23 @@ func TestSize(t *testing.T) {
 	for _, text := range []string{"", "0", "-1", "MiB", "1.5GiB", "1XB", "0x10", "9999999TiB"} {
 		if got, err := ParseSize(text); err == nil {
 			t.Errorf("ParseSize(%q) = %d, want an error", text, got)
+		}
+	}
+}
+
+// A limit out of its range is named by its key.
+func TestLimitsAreNamedByTheirKeys(t *testing.T) {
+	for _, k := range Keys() {
+		name, is := strings.CutPrefix(k.Name, "limits.")
+		if !is {
+			continue
+		}
+		cfg := Default()
+		v := reflect.ValueOf(&cfg.Limits).Elem()
+		field := v.FieldByNameFunc(func(f string) bool { return strings.EqualFold(f, strings.ReplaceAll(name, "-", "")) })
+		field.SetInt(-1)
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), k.Name+": must ") {
+			t.Errorf("%s = -1: %v", k.Name, err)
 		}
 	}
 }

@@ -24,7 +24,8 @@ type Client struct {
 	slots  chan struct{} // one per publish without an answer
 	up     chan struct{} // closed at the first Up
 	done   chan struct{} // closed when the loop has ended
-	err    error         // why; set before done is closed
+	err    error         // ErrClosed and why; set before done is closed
+	why    error         // the reason alone
 	// stalled says that a subscription is full: who makes room wakes the loop.
 	stalled atomic.Bool
 	count   clientCounters
@@ -41,8 +42,9 @@ type publishCall struct {
 	done func(stream.Position, error)
 }
 
-// Dial makes a client and connects it. It tries each server once, and fails if
-// none takes it; ctx bounds that. From then on the client stays, whatever
+// Dial makes a client and connects it. It tries each server once, and fails with
+// a *DialError if none takes it, or with a *ServerError if one does not want it
+// back; ctx bounds that. From then on the client stays, whatever
 // becomes of the connection, until Close.
 func Dial(ctx context.Context, config Config) (*Client, error) {
 	if err := config.Validate(); err != nil {
@@ -70,7 +72,7 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 	case <-cl.up:
 		return cl, nil
 	case <-cl.done:
-		return nil, cl.err
+		return nil, cl.why
 	case <-ctx.Done():
 		cl.Close()
 		return nil, fmt.Errorf("nacknet: no server took the client in time: %w", ctx.Err())
@@ -292,6 +294,7 @@ func (c *Client) finish(err error) (publish []*publishCall) {
 	defer c.mu.Unlock()
 	c.closed = true
 	publish, c.publish, c.command = c.publish, nil, nil
+	c.why = err
 	if !errors.Is(err, ErrClosed) {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}

@@ -14,6 +14,9 @@ var (
 	ErrClosed = errors.New("nacknet: the client is closed")
 	// ErrSubscriptionClosed says that the subscription was closed by its user.
 	ErrSubscriptionClosed = errors.New("nacknet: the subscription is closed")
+	// ErrNotNative says that what answered did not greet as a native server does:
+	// another protocol's server, most likely.
+	ErrNotNative = errors.New("nacknet: no native protocol is spoken there")
 	// ErrOutcomeUnknown says that a publish was sent and nobody waits for its
 	// answer any more: it may have a place or not.
 	ErrOutcomeUnknown = errors.New("nacknet: the outcome of the publish is unknown")
@@ -34,6 +37,32 @@ func (e *ServerError) Error() string {
 		s += fmt.Sprintf(" (%s)", e.Reason)
 	}
 	return s
+}
+
+// A DialError is why Dial failed: what became of the attempt at each server.
+type DialError struct{ Attempts []Attempt }
+
+// An Attempt is a server's URL and why it did not take the client: a
+// *ServerError, ErrNotNative, or what the network said.
+type Attempt struct {
+	Server string
+	Err    error
+}
+
+func (e *DialError) Error() string {
+	text := "nacknet: no server took the client"
+	for i, a := range e.Attempts {
+		text += fmt.Sprintf("%c %s: %v", ":;"[min(i, 1)], a.Server, a.Err)
+	}
+	return text
+}
+
+// Unwrap gives the errors of all attempts.
+func (e *DialError) Unwrap() (all []error) {
+	for _, a := range e.Attempts {
+		all = append(all, a.Err)
+	}
+	return all
 }
 
 // Behind says that every server that the client knows has sent it away because

@@ -33,8 +33,8 @@ type clientLoop struct {
 	dialed  chan dialResult
 	cancel  context.CancelFunc // of the dialling under way; nil: none
 	dialing sync.WaitGroup
-	first   int     // servers that were tried before the first Up
-	failed  []error // how they failed
+	first   int       // servers that were tried before the first Up
+	failed  []Attempt // how they failed
 	wasUp   bool
 	rounds  int       // how often all servers said BEHIND
 	upAt    time.Time // since when a server has taken the client; zero: none has

@@ -90,12 +90,17 @@ func (l *clientLoop) handleBehind(e *nackproto.Down) *Behind {
 }
 
 func (l *clientLoop) handleDown(e *nackproto.Down) {
+	// Before WELCOME a native server ends with a CLOSE of its own, or is silent.
+	said := !e.Ours && (e.Code != nackproto.CloseNormal || e.Reason != "") || e.Code == nackproto.CloseSilent
 	var err error = errDropped
 	if e.Code != nackproto.CloseNormal || e.Reason != "" {
 		err = &ServerError{e.Code, e.Reason}
 		if e.Ours {
 			err = fmt.Errorf("nacknet: left the server: %s", e.Reason)
 		}
+	}
+	if l.up == nil && !said {
+		err = fmt.Errorf("%w: %w", ErrNotNative, err)
 	}
 	if l.ending == nil {
 		l.client.config.Log.Info().Err(err).Str("server", l.target.url).Msg("disconnected")
@@ -120,9 +125,9 @@ func (l *clientLoop) failedAt(err error) {
 	l.target, away = l.servers.next(now)
 	if !l.wasUp {
 		// The user waits in Dial: each server once, and at once.
-		l.failed = append(l.failed, fmt.Errorf("%s: %w", failed.url, err))
+		l.failed = append(l.failed, Attempt{failed.url, err})
 		if l.first++; l.first >= l.servers.configured {
-			l.ending = fmt.Errorf("nacknet: no server took the client: %w", errors.Join(l.failed...))
+			l.ending = &DialError{l.failed}
 			l.session.Close()
 			return
 		}
