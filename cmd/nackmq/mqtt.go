@@ -63,18 +63,20 @@ type mqttPublisher struct {
 	down   chan error
 }
 
-func dialMQTTPublisher(ctx context.Context, s server, timeout time.Duration) (publisher, error) {
+func dialMQTTPublisher(ctx context.Context, s server, w waiting) (publisher, error) {
 	p := &mqttPublisher{down: make(chan error, 1)}
-	var err error
-	p.client, err = connectMQTT(ctx, s, timeout, func(*paho.Publish) {}, func(err error) {
-		select {
-		case p.down <- err:
-		default:
-		}
+	client, err := reach(ctx, w, func(timeout time.Duration) (*paho.Client, error) {
+		return connectMQTT(ctx, s, timeout, func(*paho.Publish) {}, func(err error) {
+			select {
+			case p.down <- err:
+			default:
+			}
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.client = client
 	return p, nil
 }
 

@@ -17,12 +17,13 @@ type mqttWatch struct {
 	to        sink
 	subscribe *paho.Subscribe
 	wasUp     bool
+	waiting   waiting
 }
 
 // watchMQTT subscribes with QoS 1 and gives what comes until ctx ends or the
 // sink does not want more. It connects again when the connection breaks.
-func watchMQTT(ctx context.Context, s server, filters []stream.Filter, from start, to sink) error {
-	w := &mqttWatch{server: s, to: to, subscribe: &paho.Subscribe{}}
+func watchMQTT(ctx context.Context, s server, patient waiting, filters []stream.Filter, from start, to sink) error {
+	w := &mqttWatch{server: s, to: to, waiting: patient, subscribe: &paho.Subscribe{}}
 	for _, f := range filters {
 		o := paho.SubscribeOptions{Topic: string(f[1:]), QoS: 1}
 		if from.kind == startLive {
@@ -33,13 +34,21 @@ func watchMQTT(ctx context.Context, s server, filters []stream.Filter, from star
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	const shortest = 100 * time.Millisecond
+	end := time.Now().Add(patient.timeout)
 	for wait := shortest; ; wait = min(2*wait, 5*time.Second) {
 		up, err := w.connection(ctx, stop)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !w.wasUp {
-			return err // the mistake is more likely in what we were told to do
+		if left := time.Until(end); !w.wasUp {
+			var away *absent
+			switch {
+			case !patient.asked || !errors.As(err, &away):
+				return err // the mistake is more likely in what we were told to do
+			case left <= 0:
+				return fmt.Errorf("%w (tried for %v)", err, patient.timeout)
+			}
+			wait = min(wait, longestPause, left)
 		}
 		if up {
 			wait = shortest
@@ -69,7 +78,7 @@ func (w *mqttWatch) connection(ctx context.Context, stop context.CancelCauseFunc
 		}
 	}
 	down := make(chan error, 1)
-	c, err := connectMQTT(ctx, w.server, 10*time.Second, received, func(err error) {
+	c, err := connectMQTT(ctx, w.server, w.waiting.timeout, received, func(err error) {
 		select {
 		case down <- err:
 		default:

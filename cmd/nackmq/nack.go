@@ -15,9 +15,13 @@ import (
 	"github.com/nackmq/nackmq/stream"
 )
 
-// dialNack connects a native client. It fails if no server takes it at once:
-// the mistake is more likely in what we were told to do.
-func dialNack(ctx context.Context, s server, name string, timeout time.Duration) (*nacknet.Client, error) {
+// dialNack connects a native client. Unless it was asked to wait it fails if no
+// server takes it at once: the mistake is more likely in what we were told to do.
+func dialNack(ctx context.Context, s server, name string, w waiting) (*nacknet.Client, error) {
+	return reach(ctx, w, func(timeout time.Duration) (*nacknet.Client, error) { return dialNackOnce(ctx, s, name, timeout) })
+}
+
+func dialNackOnce(ctx context.Context, s server, name string, timeout time.Duration) (*nacknet.Client, error) {
 	config := nacknet.Config{Name: name, DialTimeout: timeout, FirstBackoff: 100 * time.Millisecond, MaxBackoff: 5 * time.Second}
 	for _, addr := range s.addrs {
 		config.Servers = append(config.Servers, "nack://"+addr)
@@ -29,7 +33,7 @@ func dialNack(ctx context.Context, s server, name string, timeout time.Duration)
 	case err == nil:
 		return c, nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("%s did not answer within %v: is a node running there?", s, timeout)
+		return nil, late(s.String(), timeout)
 	}
 	var failed *nacknet.DialError
 	if !errors.As(err, &failed) {
@@ -67,11 +71,20 @@ func notTaken(url string, err error, timeout time.Duration) error {
 		if said.Reason != "" {
 			text += " (" + said.Reason + ")"
 		}
-		return fmt.Errorf("%s does not take the client: %s%w", url, text, silent{err})
+		err = fmt.Errorf("%s does not take the client: %s%w", url, text, silent{err})
+		if said.Code.MayComeBack() {
+			return &absent{err}
+		}
+		return err
 	case errors.As(err, &network) && network.Timeout() && !isResolution(err):
-		return fmt.Errorf("%s did not answer within %v: is a node running there?%w", url, timeout, silent{err})
+		return late(url, timeout)
 	}
 	return unreachable(url, err)
+}
+
+// late is the sentence for a server that says nothing.
+func late(url string, timeout time.Duration) error {
+	return &absent{fmt.Errorf("%s did not answer within %v: is a node running there?", url, timeout.Round(time.Millisecond))}
 }
 
 // silent wraps an error for those who ask what it is; the sentence says it already.
@@ -97,8 +110,8 @@ func plain(err error) error {
 // connection breaks and repeats what was not confirmed.
 type nackPublisher struct{ client *nacknet.Client }
 
-func dialNackPublisher(ctx context.Context, s server, timeout time.Duration) (publisher, error) {
-	c, err := dialNack(ctx, s, "nackmq pub", timeout)
+func dialNackPublisher(ctx context.Context, s server, w waiting) (publisher, error) {
+	c, err := dialNack(ctx, s, "nackmq pub", w)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +129,8 @@ func (p nackPublisher) close() { p.client.Close() }
 
 // watchNack subscribes natively and gives what comes until ctx ends or the sink
 // does not want more. The client connects again when the connection breaks.
-func watchNack(ctx context.Context, s server, filters []stream.Filter, from start, to sink) error {
-	c, err := dialNack(ctx, s, "nackmq sub", 10*time.Second)
+func watchNack(ctx context.Context, s server, patient waiting, filters []stream.Filter, from start, to sink) error {
+	c, err := dialNack(ctx, s, "nackmq sub", patient)
 	if err != nil {
 		return err
 	}

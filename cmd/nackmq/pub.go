@@ -30,7 +30,7 @@ type pubOptions struct {
 	server   string
 	count    int
 	interval time.Duration
-	timeout  time.Duration
+	waiting  waiting
 	retain   bool
 	json     bool
 }
@@ -61,15 +61,18 @@ printed.`,
 	f.IntVar(&o.count, "count", 0, "how many messages to publish: PAYLOAD is repeated, lines end there (default 1, or all lines)")
 	f.DurationVar(&o.interval, "interval", 0, "time between two messages")
 	f.BoolVar(&o.retain, "retain", false, "keep the message for those who subscribe later")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for the server and for each confirmation")
+	addWaiting(cmd, &o.waiting, "how long to wait for the server and for each confirmation")
 	f.BoolVar(&o.json, "json", false, `print {"subject","epoch","seq"} for each confirmed message`)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		subject, err := stream.ParseSubject(args[0])
 		if err != nil {
 			return &usageError{err}
 		}
-		if o.count < 0 || o.interval < 0 || o.timeout <= 0 {
-			return usagef("--count and --interval must not be negative, and --timeout must be above 0")
+		if o.count < 0 || o.interval < 0 {
+			return usagef("--count and --interval must not be negative")
+		}
+		if err := o.waiting.read(cmd); err != nil {
+			return err
 		}
 		srv, err := parseServer(o.server)
 		if err != nil {
@@ -83,7 +86,7 @@ printed.`,
 		if srv.mqtt {
 			dial = dialMQTTPublisher
 		}
-		p, err := dial(cmd.Context(), srv, o.timeout)
+		p, err := dial(cmd.Context(), srv, o.waiting)
 		if err != nil {
 			return err
 		}
@@ -111,8 +114,8 @@ func publishAll(ctx context.Context, p publisher, r *reporter, o pubOptions, sub
 		flags |= stream.Retain
 	}
 	var waiting sync.WaitGroup
-	quiet := newWatchdog(o.timeout, func() {
-		stop(fmt.Errorf("%s was not confirmed within %v: it may have a place or not", subject, o.timeout))
+	quiet := newWatchdog(o.waiting.timeout, func() {
+		stop(fmt.Errorf("%s was not confirmed within %v: it may have a place or not", subject, o.waiting.timeout))
 	})
 	defer quiet.stop()
 	confirmed := func(pos stream.Position, err error) {

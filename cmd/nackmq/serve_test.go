@@ -210,3 +210,27 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("exit %d: %s\n%s", code, stderr, out)
 	}
 }
+
+// With --timeout pub and sub wait for a node that is not there yet, so long and
+// no longer; without it they fail at once.
+func TestTimeoutWaitsForTheNode(t *testing.T) {
+	b := serveNode(t)
+	b.stop()
+	for _, url := range []string{b.nack(), "mqtt://" + b.mqtt} {
+		begun := time.Now()
+		_, stderr, code := execute(t, "", binary, "pub", "--timeout", "700ms", "--server", url, "/a", "x")
+		if d := time.Since(begun); code != 1 || d < 700*time.Millisecond || d > patience/2 || !strings.Contains(stderr, "(connection refused): is a node running there? (tried for 700ms)") {
+			t.Errorf("%s: exit %d after %v: %s", url, code, d, stderr)
+		}
+	}
+	var waiting []*watcher
+	for _, url := range []string{b.nack(), "mqtt://" + b.mqtt} {
+		waiting = append(waiting,
+			watch(t, binary, "pub", "--timeout", "30s", "--server", url, "/a", "x"),
+			watch(t, binary, "sub", "--json", "--timeout", "30s", "--server", url, "/b"))
+	}
+	b.start()
+	for i, w := range waiting {
+		w.until([]string{"/a", `"event":"up"`}[i%2])
+	}
+}

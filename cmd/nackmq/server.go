@@ -57,9 +57,9 @@ func parseServer(s string) (server, error) {
 func unreachable(url string, err error) error {
 	var name *net.DNSError
 	if errors.As(err, &name) {
-		return fmt.Errorf("cannot resolve %s: %s%w", name.Name, name.Err, silent{err})
+		return &absent{fmt.Errorf("cannot resolve %s: %s%w", name.Name, name.Err, silent{err})}
 	}
-	return fmt.Errorf("%s does not answer (%w): is a node running there?", url, rootCause(err))
+	return &absent{fmt.Errorf("%s does not answer (%w): is a node running there?", url, rootCause(err))}
 }
 
 // isResolution reports whether a host's name could not be resolved.

@@ -29,10 +29,11 @@ const (
 )
 
 type subOptions struct {
-	server string
-	from   string
-	count  int
-	json   bool
+	server  string
+	from    string
+	count   int
+	waiting waiting
+	json    bool
 }
 
 // errEnough ends a subscription that has what it wanted.
@@ -72,6 +73,7 @@ messages.`,
 	f.StringVar(&o.server, "server", serverDefault(environ), "`URL` of the server, nack://HOST:PORT[,…] or mqtt://HOST:PORT; NACKMQ_SERVER names it, too")
 	f.StringVar(&o.from, "from", "live", "where to begin: live, last, EPOCH:SEQ or history:N")
 	f.IntVar(&o.count, "count", 0, "stop after so many messages (default: do not stop)")
+	addWaiting(cmd, &o.waiting, "how long to wait for the server at the start")
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var filters []stream.Filter
@@ -89,6 +91,9 @@ messages.`,
 		if o.count < 0 {
 			return usagef("--count must not be negative")
 		}
+		if err := o.waiting.read(cmd); err != nil {
+			return err
+		}
 		srv, err := parseServer(o.server)
 		if err != nil {
 			return err
@@ -101,7 +106,7 @@ messages.`,
 			watch = watchMQTT
 		}
 		r := &reporter{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: o.json}
-		err = watch(cmd.Context(), srv, filters, from, newSink(r, o.count))
+		err = watch(cmd.Context(), srv, o.waiting, filters, from, newSink(r, o.count))
 		if errors.Is(err, errEnough) || errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
 			return nil // all that was asked for, or asked to stop
 		}
