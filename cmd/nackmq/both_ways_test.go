@@ -173,3 +173,15 @@ func TestTooLargeIsOneSentence(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
+
+// What MQTT clients may not write to, native ones may not either.
+func TestSysIsNotForClients(t *testing.T) {
+	b := serveNode(t)
+	for _, subject := range []string{"/$SYS", "/$SYS/x", "/$SYS/broker/connection/x/state"} {
+		stdout, stderr, code := execute(t, "", binary, "pub", "--server", b.nack(), subject, "x")
+		if code != 1 || stdout != "" || !strings.Contains(stderr, "DENIED") {
+			t.Errorf("%s: exit %d, %q, %q, want a refusal", subject, code, stdout, stderr)
+		}
+	}
+	must(t, "", binary, "pub", "--server", b.nack(), "/$SYSTEM/x", "x")
+}

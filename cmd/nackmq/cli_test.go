@@ -80,6 +80,7 @@ func TestCommandLine(t *testing.T) {
 		{name: "sub from a place in a wildcard", args: []string{"sub", "--from", "1:1", "/a/+"}, code: 2, stderr: "exactly one FILTER, without wildcards"},
 		{name: "sub from a place in two", args: []string{"sub", "--from", "1:1", "/a", "/b"}, code: 2, stderr: "exactly one FILTER, without wildcards"},
 		{name: "sub from a place in MQTT", args: []string{"sub", "--server", "mqtt://127.0.0.1:1", "--from", "1:1", "/a"}, code: 2, stderr: "MQTT knows no places"},
+		{name: "sub shared", args: []string{"sub", "/$share/g/work/+"}, code: 2, stderr: "/$share/g/work/+: shared subscriptions exist in MQTT only: sub with --server mqtt://HOST:PORT, or leave /$share/g out"},
 		{name: "sub for no time", args: []string{"sub", "--timeout", "0s", "/a"}, code: 2, stderr: "--timeout must be above 0"},
 		{name: "sub to nobody", args: []string{"sub", "--server", "mqtt://127.0.0.1:1", "/a"}, code: 1, stderr: "does not answer"},
 		{name: "sub to nobody, native", args: []string{"sub", "--server", "nack://127.0.0.1:1", "/a"}, code: 1, stderr: "does not answer"},

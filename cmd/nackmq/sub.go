@@ -98,6 +98,12 @@ messages.`,
 		if err != nil {
 			return err
 		}
+		for _, f := range filters {
+			if group, is := strings.CutPrefix(string(f), "/$share/"); is && !srv.mqtt {
+				group, _, _ = strings.Cut(group, "/")
+				return usagef("%s: shared subscriptions exist in MQTT only: sub with --server mqtt://HOST:PORT, or leave /$share/%s out", f, group)
+			}
+		}
 		watch := watchNack
 		if srv.mqtt {
 			if from.kind != startLive && from.kind != startLast {

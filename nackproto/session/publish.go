@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nackmq/nackmq/nackproto"
@@ -128,6 +129,8 @@ func (c *Core) subjectOf(slot uint32, cd *cold, f *nackproto.Publish) (stream.Su
 	var err error
 	if a.subject, err = stream.ParseSubject(f.Name); err != nil {
 		a.code = nackproto.BadSubject
+	} else if isReserved(a.subject) {
+		a.code = nackproto.Denied
 	} else if cd.rights != nil && !cd.rights.MayPublish(a.subject) {
 		a.code = nackproto.Denied
 	}
@@ -138,6 +141,12 @@ func (c *Core) subjectOf(slot uint32, cd *cold, f *nackproto.Publish) (stream.Su
 		p.aliases[f.Alias-1] = a
 	}
 	return a.subject, a.code, true
+}
+
+// isReserved reports whether no client may publish to s: what stands under $SYS
+// is the node's own word. PROTOCOL.md §5.14.
+func isReserved(s stream.Subject) bool {
+	return s == "/$SYS" || strings.HasPrefix(string(s), "/$SYS/")
 }
 
 // Placed says what became of a publish. at is zero if its place is no longer
