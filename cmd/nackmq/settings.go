@@ -55,6 +55,8 @@ func (s *setting) Type() string {
 		return "size"
 	case config.Duration:
 		return "duration"
+	case config.List:
+		return "list"
 	}
 	return "text"
 }

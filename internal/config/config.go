@@ -33,8 +33,12 @@ type Config struct {
 	// AllowAnonymous says that everybody who reaches a port may use it. Without
 	// it only loopback addresses may be listened on.
 	AllowAnonymous bool
-	LogFormat      LogFormat
-	LogLevel       zerolog.Level
+	// HTTPOrigins are patterns of hosts, HOST or HOST:PORT with * for any letters,
+	// whose pages may open WebSockets, besides the node's own and those of this
+	// machine.
+	HTTPOrigins []string
+	LogFormat   LogFormat
+	LogLevel    zerolog.Level
 	// Limits bound what the log keeps.
 	Limits stream.Limits
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ const (
 	Number               // a whole number
 	Size                 // bytes: 1048576, 64MiB, 2GiB
 	Duration             // 90s, 15m, 24h
+	List                 // texts, in one text with commas in between
 )
 
 // Flag gives the flag's name, without dashes.
@@ -49,6 +51,12 @@ func Keys() []Key {
 		text("mqtt", "address for MQTT clients, HOST:PORT; port 0 takes a free one", func(c *Config) *string { return &c.MQTT }, isAddress),
 		text("native", "address for native clients", func(c *Config) *string { return &c.Native }, isAddress),
 		text("http", "address for health, metrics and WebSocket clients", func(c *Config) *string { return &c.HTTP }, isAddress),
+		{
+			Name: "http-origins", Kind: List,
+			Help: "hosts whose web pages may open WebSockets, besides this machine's, like *.example.com",
+			set:  func(c *Config, s string) (err error) { c.HTTPOrigins, err = parseOrigins(s); return err },
+			get:  func(c *Config) string { return strings.Join(c.HTTPOrigins, ",") },
+		},
 		text("node-name", "the node's name for people; empty: the host name", func(c *Config) *string { return &c.NodeName }, emptyOr(checkName)),
 		{
 			Name: "allow-anonymous", Kind: Bool,
@@ -146,6 +154,20 @@ func duration(name, help string, field func(*Config) *time.Duration) Key {
 		},
 		get: func(c *Config) string { return formatDuration(*field(c)) },
 	}
+}
+
+// parseOrigins reads patterns of hosts with commas in between.
+func parseOrigins(s string) (all []string, _ error) {
+	for o := range strings.SplitSeq(s, ",") {
+		if o = strings.TrimSpace(o); o == "" {
+			continue
+		}
+		if _, err := path.Match(o, ""); err != nil || strings.ContainsAny(o, "/ ") {
+			return nil, fmt.Errorf("%q is not a host; write it like app.example.com, *.example.com or app.example.com:8443", o)
+		}
+		all = append(all, o)
+	}
+	return all, nil
 }
 
 func notEmpty(s string) error {

@@ -179,12 +179,28 @@ func asText(kind Kind, v any) (string, error) {
 	case nil:
 		return "", fmt.Errorf("it has no value")
 	case []any:
+		if kind == List {
+			return joinTexts(v)
+		}
 		return "", fmt.Errorf("it is a list and must be one value")
 	}
-	if kind == Text {
+	if kind == Text || kind == List {
 		return "", fmt.Errorf("YAML reads %v as something else than text; write it in quotes", v)
 	}
 	return fmt.Sprint(v), nil // what cannot be read is refused by the key
+}
+
+// joinTexts gives a list's texts with commas in between.
+func joinTexts(list []any) (string, error) {
+	var all []string
+	for _, v := range list {
+		s, is := v.(string)
+		if !is {
+			return "", fmt.Errorf("its list holds something else than text")
+		}
+		all = append(all, s)
+	}
+	return strings.Join(all, ","), nil
 }
 
 // unwrapPath takes the path, which the sentence has already, out of err.

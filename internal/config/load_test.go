@@ -87,6 +87,9 @@ func TestBadFileIsOneSentence(t *testing.T) {
 		{"no port", "mqtt: localhost\n", `FILE:1: mqtt: "localhost" is not HOST:PORT; write it like 127.0.0.1:1883`},
 		{"port too large", "mqtt: localhost:65536\n", `FILE:1: mqtt: "localhost:65536" ends in no port; write a number from 0 to 65535 behind the colon`},
 		{"IPv6 without brackets", "mqtt: ::1:1883\n", `FILE:1: mqtt: "::1:1883" has several colons; write an IPv6 address in brackets, like [::1]:1883`},
+		{"an origin that is a URL", "http-origins: [https://a.example]\n", `FILE:1: http-origins: "https://a.example" is not a host; write it like app.example.com, *.example.com or app.example.com:8443`},
+		{"an origin with a broken pattern", "http-origins: 'a.[example'\n", `FILE:1: http-origins: "a.[example" is not a host; write it like app.example.com, *.example.com or app.example.com:8443`},
+		{"origins in groups", "http-origins: [{a: b}]\n", `FILE:1: http-origins: its list holds something else than text`},
 		{"empty directory", "data-dir: \"\"\n", `FILE:1: data-dir: it is empty`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -169,6 +172,7 @@ func TestShowIsAFile(t *testing.T) {
 	cfg := Default()
 	cfg.NodeName, cfg.DataDir = "0640", `/with "quotes" and # signs`
 	cfg.AllowAnonymous, cfg.MQTT = true, "[::1]:1883"
+	cfg.HTTPOrigins = []string{"*.example.com", "b.example:1"}
 	cfg.Limits.CacheAge = 36*time.Hour + 30*time.Minute
 	got, _, err := Load(Sources{File: write(t, Show(cfg, nil))})
 	if err != nil {
@@ -176,5 +180,25 @@ func TestShowIsAFile(t *testing.T) {
 	}
 	if d := cmp.Diff(cfg, got); d != "" {
 		t.Errorf("read back (-want +got):\n%s", d)
+	}
+}
+
+// A list is a YAML list, or one text with commas, as variables and flags have it.
+func TestLists(t *testing.T) {
+	want := []string{"a.example", "*.b.example:8443"}
+	for name, src := range map[string]Sources{
+		"list":     {File: write(t, "http-origins:\n  - a.example\n  - '*.b.example:8443'\n")},
+		"text":     {File: write(t, "http-origins: a.example, *.b.example:8443\n")},
+		"variable": {Environ: []string{"NACKMQ_HTTP_ORIGINS=a.example,*.b.example:8443"}},
+		"flag":     {Flags: map[string]string{"http-origins": "a.example,*.b.example:8443"}},
+	} {
+		cfg, _, err := Load(src)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if d := cmp.Diff(want, cfg.HTTPOrigins); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func quote(k Key, s string) string {
 		plain = plain && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("./_-:", r))
 	}
 	digits := strings.Trim(s, "0123456789.:_-+eExXoO") == ""
-	if k.Kind == Text && (!plain || digits && !strings.Contains(s, ":") || strings.HasSuffix(s, ":") || s == "true" || s == "false" || s == "null" || strings.HasPrefix(s, "-")) {
+	if (k.Kind == Text || k.Kind == List) && (!plain || digits && !strings.Contains(s, ":") || strings.HasSuffix(s, ":") || s == "true" || s == "false" || s == "null" || strings.HasPrefix(s, "-")) {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 	}
 	return s

@@ -32,7 +32,7 @@ func (n *Node) newHTTPServer() *http.Server {
 	mux.Handle("/nack", n.whenReady(func() http.Handler { return n.native.WebSocket() }))
 	var h http.Handler = mux
 	if !n.cfg.AllowAnonymous {
-		h = guard(h)
+		h = guard(h, n.cfg.HTTPOrigins)
 	}
 	return &http.Server{
 		Handler:           h,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,12 +124,14 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 		return errors.Join(errors.New("interrupted while the log was read"), member.Close())
 	}
 	set := metrics.New(n.registry)
+	origins := append(slices.Clone(loopbackOrigins), n.cfg.HTTPOrigins...)
 	if n.mqtt, err = bridge.New(bridge.Config{
 		Broker:    member.Broker(),
 		Publisher: member,
 		Node:      member.Status().Node,
 		Version:   n.build.Version,
 		Seats:     n.seats,
+		Origins:   origins,
 		Metrics:   set,
 		Log:       n.log.With().Str("room", "mqtt").Logger(),
 	}); err != nil {
@@ -140,6 +143,7 @@ func (n *Node) open(ctx context.Context, l listeners) error {
 		Metrics:   set,
 		Node:      n.cfg.Name(),
 		Seats:     n.seats,
+		Origins:   origins,
 		Log:       n.log.With().Str("room", "native").Logger(),
 	})
 	if err != nil {
