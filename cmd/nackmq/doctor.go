@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +21,9 @@ const (
 
 // A finding is one line of the doctor's.
 type finding struct {
-	verdict verdict
-	object  string
-	text    string // what was found and, unless all is well, what to do
+	Verdict verdict `json:"verdict"`
+	Object  string  `json:"object"`
+	Text    string  `json:"text"` // what was found and, unless all is well, what to do
 }
 
 func found(v verdict, object, format string, args ...any) finding {
@@ -40,6 +39,7 @@ type patient struct {
 }
 
 func doctorCommand(environ []string) *cobra.Command {
+	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "check this machine and the node that runs on it",
@@ -47,25 +47,28 @@ func doctorCommand(environ []string) *cobra.Command {
 one runs: open files, the data directory, memory, the clock, the ports, the version and
 whether it is ready. Each line is ok, warn or fail, with what to do.
 
-Takes the flags, variables and file that serve takes. Exit code 1 if anything failed.`,
+Takes the flags, variables and file that serve takes. With --json each line is an object
+with "verdict", "object" and "text". Exit code 1 if anything failed.`,
 		Example: `  nackmq doctor
+  nackmq doctor --json
   nackmq doctor --config nackmq.yaml
   nackmq doctor --data-dir /var/lib/nackmq`,
 		Args: arguments(0, 0, ""),
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	s := addSettings(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, _, err := s.load()
 		if err != nil {
 			return err
 		}
-		return examine(cmd.Context(), cfg, cmd.OutOrStdout())
+		return examine(cmd.Context(), cfg, &reporter{out: cmd.OutOrStdout(), json: asJSON})
 	}
 	return cmd
 }
 
 // examine runs every check and prints its findings.
-func examine(ctx context.Context, cfg config.Config, out io.Writer) error {
+func examine(ctx context.Context, cfg config.Config, out *reporter) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	p := &patient{cfg: cfg, self: thisBuild()}
@@ -75,10 +78,10 @@ func examine(ctx context.Context, cfg config.Config, out io.Writer) error {
 		checkFiles, checkDataDir, checkMemory, checkClock, checkPorts, checkNode,
 	} {
 		for _, f := range check(ctx, p) {
-			if f.verdict == fail {
+			if f.Verdict == fail {
 				failed++
 			}
-			if _, err := fmt.Fprintf(out, "%-5s %-10s %s\n", f.verdict, f.object, f.text); err != nil {
+			if err := out.finding(f); err != nil {
 				return err
 			}
 		}
@@ -87,4 +90,12 @@ func examine(ctx context.Context, cfg config.Config, out io.Writer) error {
 		return fmt.Errorf("doctor: %d of the checks failed", failed)
 	}
 	return nil
+}
+
+func (r *reporter) finding(f finding) error {
+	if r.json {
+		return r.encode(f)
+	}
+	_, err := fmt.Fprintf(r.out, "%-5s %-10s %s\n", f.Verdict, f.Object, f.Text)
+	return err
 }

@@ -103,7 +103,11 @@ func checkFree(ctx context.Context, flag, addr string) finding {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return found(fail, flag, "%s is taken by another program: stop it, or choose another address with --%s", addr, flag)
+		if owner, httpAddr := nodeBehind(ctx, addr); owner != nil {
+			return found(fail, flag, "%s is taken by the NackMQ node %s, whose HTTP address is %s: stop it, choose another address with --%s, or look at that node with --mqtt %s --native %s --http %s",
+				addr, owner.Name, httpAddr, flag, owner.Listen.MQTT, owner.Listen.Native, httpAddr)
+		}
+		return found(fail, flag, "%s is taken by %s: stop it, or choose another address with --%s", addr, listenerOf(addr), flag)
 	}
 	if err != nil {
 		return found(fail, flag, "%s cannot be listened on (%v): choose another address with --%s", addr, rootCause(err), flag)

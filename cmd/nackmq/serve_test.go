@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -175,7 +176,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
-	b := serveNode(t)
+	b := serveNode(t, "--node-name", "test-node")
 	flags := []string{"doctor", "--data-dir", b.dir, "--mqtt", b.mqtt, "--native", b.native, "--http", b.http}
 	out, stderr, code := execute(t, "", binary, flags...)
 	if code != 0 {
@@ -194,6 +195,27 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("without a node doctor says:\n%s%s", out, stderr)
 	}
 
+	// A node under other ports, which has one of this configuration's: it is named.
+	other := []string{"doctor", "--data-dir", filepath.Join(t.TempDir(), "d"), "--mqtt", b.mqtt, "--native", "127.0.0.1:0", "--http", "127.0.0.1:1"}
+	out, stderr, code = execute(t, "", binary, other...)
+	if want := b.mqtt + " is taken by the NackMQ node test-node, whose HTTP address is " + b.http + ": "; code != 1 || !strings.Contains(out, want) {
+		t.Errorf("exit %d, want %q:\n%s%s", code, want, out, stderr)
+	}
+
+	// As JSON, one finding a line.
+	out = must(t, "", binary, append(flags, "--json")...)
+	verdicts := map[string]string{}
+	for line := range strings.Lines(out) {
+		var f struct{ Verdict, Object, Text string }
+		if err := json.Unmarshal([]byte(line), &f); err != nil || f.Text == "" {
+			t.Fatalf("%q: %v", line, err)
+		}
+		verdicts[f.Object] = f.Verdict
+	}
+	if verdicts["mqtt"] != "ok" || verdicts["node"] != "ok" {
+		t.Errorf("as JSON: %s", out)
+	}
+
 	// Another program on a port, and a directory that is none: both are failures.
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,7 +228,7 @@ func TestDoctor(t *testing.T) {
 	}
 	out, stderr, code = execute(t, "", binary, "doctor", "--data-dir", file, "--mqtt", taken.Addr().String(), "--native", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	if code != 1 || !strings.Contains(stderr, "2 of the checks failed") ||
-		!strings.Contains(out, "is not a directory") || !strings.Contains(out, "is taken by another program") {
+		!strings.Contains(out, "is not a directory") || !strings.Contains(out, fmt.Sprintf("is taken by process %d (nackmq.test)", os.Getpid())) {
 		t.Errorf("exit %d: %s\n%s", code, stderr, out)
 	}
 }
