@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,12 +71,15 @@ func configCheckCommand() *cobra.Command {
 		Example: `  nackmq config check nackmq.yaml`,
 		Args:    arguments(1, 1, "a FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, _, err := config.Load(config.Sources{File: args[0]})
+			cfg, origins, err := config.Load(config.Sources{File: args[0]})
 			if err != nil {
 				return err
 			}
-			if err := cfg.Validate(); err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+			if err := cfg.ValidateAt(origins); err != nil {
+				if !strings.HasPrefix(err.Error(), args[0]) {
+					err = fmt.Errorf("%s: %w", args[0], err) // about a default, beside the file
+				}
+				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", args[0])
 			return err

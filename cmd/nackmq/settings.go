@@ -74,7 +74,7 @@ func (s *settings) load() (config.Config, map[string]config.Origin, error) {
 	}
 	cfg, origins, err := config.Load(src)
 	if err == nil {
-		err = cfg.Validate()
+		err = cfg.ValidateAt(origins)
 	}
 	if err != nil && strings.HasPrefix(err.Error(), "--") {
 		err = &usageError{err}

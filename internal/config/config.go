@@ -8,6 +8,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -84,13 +85,13 @@ func (c Config) Validate() error {
 	for _, l := range []struct{ key, addr string }{{"mqtt", c.MQTT}, {"native", c.Native}, {"http", c.HTTP}} {
 		host, port, err := splitAddress(l.addr)
 		if err != nil {
-			return fmt.Errorf("%s: %w", l.key, err)
+			return &keyError{l.key, err}
 		}
 		if !c.AllowAnonymous && !isLoopback(host) {
-			return fmt.Errorf("%s: %s can be reached from other machines and nobody has to log in: listen on 127.0.0.1, or say --allow-anonymous to let everybody in", l.key, l.addr)
+			return &keyError{l.key, fmt.Errorf("%s can be reached from other machines and nobody has to log in: listen on 127.0.0.1, or say --allow-anonymous to let everybody in", l.addr)}
 		}
 		if other, ok := taken[l.addr]; ok && port != 0 {
-			return fmt.Errorf("%s: %s is taken by %s already: give each its own port", l.key, l.addr, other)
+			return &keyError{l.key, fmt.Errorf("%s is taken by %s already: give each its own port", l.addr, other)}
 		}
 		taken[l.addr] = l.key
 	}
@@ -100,6 +101,28 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// ValidateAt is Validate for what Load gave: an error about a value from a file
+// says its line.
+func (c Config) ValidateAt(origins map[string]Origin) error {
+	err := c.Validate()
+	var about *keyError
+	if errors.As(err, &about) {
+		if file, is := strings.CutPrefix(string(origins[about.key]), "file "); is {
+			return fmt.Errorf("%s: %w", at(file, about.key), err)
+		}
+	}
+	return err
+}
+
+// A keyError is what is wrong with the value of a key.
+type keyError struct {
+	key string
+	err error
+}
+
+func (e *keyError) Error() string { return e.key + ": " + e.err.Error() }
+func (e *keyError) Unwrap() error { return e.err }
+
 // limitError names the key of what stream says of a limit: "stream: cache bytes
 // must be …" is about limits.cache-bytes.
 func limitError(err error) error {
@@ -107,7 +130,7 @@ func limitError(err error) error {
 	for _, k := range Keys() {
 		name, _ := strings.CutPrefix(k.Name, "limits.")
 		if rest, is := strings.CutPrefix(text, strings.ReplaceAll(name, "-", " ")+" must "); is {
-			return fmt.Errorf("%s: must %s", k.Name, rest)
+			return &keyError{k.Name, fmt.Errorf("must %s", rest)}
 		}
 	}
 	return fmt.Errorf("limits: %s", text)

@@ -95,6 +95,9 @@ func loadFile(path string, known map[string]Key) (*koanf.Koanf, error) {
 	}
 	layer := koanf.New(".")
 	if err := layer.Load(file.Provider(path), yaml.Parser()); err != nil {
+		if shape := topShape(path); shape != "" {
+			return nil, fmt.Errorf("configuration %s is a %s: write KEY: VALUE, one a line; nackmq config init prints a sample", path, shape)
+		}
 		text := strings.ReplaceAll(strings.TrimPrefix(unwrapPath(err).Error(), "yaml: "), "\n", " ")
 		return nil, fmt.Errorf("configuration %s is not YAML: %s", path, text)
 	}
@@ -106,12 +109,42 @@ func loadFile(path string, known map[string]Key) (*koanf.Koanf, error) {
 			layer.Delete(name) // "limits:" with nothing below it, all commented out
 			continue
 		}
+		if isSection(name) {
+			return nil, fmt.Errorf("%s: %s: it holds keys below it, such as %s, and cannot be one value", at(path, name), name, firstBelow(name))
+		}
 		if head, _, nested := strings.Cut(name, "."); nested && known[head].Name != "" {
 			return nil, fmt.Errorf("%s: %s: it is a group of keys and must be one value", at(path, head), head)
 		}
 		return nil, fmt.Errorf("%s: unknown key %q%s", at(path, name), name, suggest(name, KeyNames(), "; nackmq config init prints the known ones"))
 	}
 	return layer, nil
+}
+
+// topShape says what a YAML file is that is no group of keys; empty: it is one, or
+// no YAML at all.
+func topShape(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	// Below a key the parser takes anything.
+	wrapped, err := yaml.Parser().Unmarshal([]byte("top:\n  " + strings.ReplaceAll(string(data), "\n", "\n  ")))
+	if err != nil {
+		return ""
+	}
+	switch wrapped["top"].(type) {
+	case map[string]any, nil:
+		return ""
+	case []any:
+		return "list"
+	}
+	return "single value"
+}
+
+// firstBelow gives the first key of a section.
+func firstBelow(section string) string {
+	names := KeyNames()
+	return names[slices.IndexFunc(names, func(k string) bool { return strings.HasPrefix(k, section+".") })]
 }
 
 // loadEnviron reads the NACKMQ_ variables. An empty one counts as not given:

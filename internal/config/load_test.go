@@ -90,6 +90,10 @@ func TestBadFileIsOneSentence(t *testing.T) {
 		{"an origin that is a URL", "http-origins: [https://a.example]\n", `FILE:1: http-origins: "https://a.example" is not a host; write it like app.example.com, *.example.com or app.example.com:8443`},
 		{"an origin with a broken pattern", "http-origins: 'a.[example'\n", `FILE:1: http-origins: "a.[example" is not a host; write it like app.example.com, *.example.com or app.example.com:8443`},
 		{"origins in groups", "http-origins: [{a: b}]\n", `FILE:1: http-origins: its list holds something else than text`},
+		{"a value for a section", "limits: 4\n", `FILE:1: limits: it holds keys below it, such as limits.cache-bytes, and cannot be one value`},
+		{"a list for a section", "limits: [a]\n", `FILE:1: limits: it holds keys below it, such as limits.cache-bytes, and cannot be one value`},
+		{"a list at the top", "- mqtt\n- http\n", `configuration FILE is a list: write KEY: VALUE, one a line; nackmq config init prints a sample`},
+		{"a text at the top", "hello\n", `configuration FILE is a single value: write KEY: VALUE, one a line; nackmq config init prints a sample`},
 		{"empty directory", "data-dir: \"\"\n", `FILE:1: data-dir: it is empty`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -199,6 +203,23 @@ func TestLists(t *testing.T) {
 		}
 		if d := cmp.Diff(want, cfg.HTTPOrigins); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// What Validate refuses of a file's values is told with its line.
+func TestValidateOfAFileHasALine(t *testing.T) {
+	for text, want := range map[string]string{
+		"limits:\n  # small\n  cache-bytes: 1KiB\n": `FILE:3: limits.cache-bytes: must be at least 65536`,
+		"\nmqtt: 0.0.0.0:1883\n":                    `FILE:2: mqtt: 0.0.0.0:1883 can be reached from other machines`,
+	} {
+		path := write(t, text)
+		cfg, origins, err := Load(Sources{File: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cfg.ValidateAt(origins); err == nil || !strings.HasPrefix(strings.ReplaceAll(err.Error(), path, "FILE"), want) {
+			t.Errorf("error = %v, want %s", err, want)
 		}
 	}
 }
