@@ -185,3 +185,22 @@ func TestSysIsNotForClients(t *testing.T) {
 	}
 	must(t, "", binary, "pub", "--server", b.nack(), "/$SYSTEM/x", "x")
 }
+
+// Each up names the server and the node, also after a break; each down says what
+// happened.
+func TestUpAndDownSayWhat(t *testing.T) {
+	b := serveNode(t, "--node-name", "n7")
+	w := watch(t, binary, "sub", "--json", "--server", b.nack(), "/a", "/b")
+	up := fmt.Sprintf(`{"event":"up","server":%q,"node":"n7"}`, b.native)
+	if l := w.next(); l != up {
+		t.Errorf("first %s, want %s", l, up)
+	}
+	b.kill()
+	if r := w.event("down"); !strings.Contains(r.Reason, "without a reason") && !strings.Contains(r.Reason, "the connection broke (") {
+		t.Errorf("down because %q", r.Reason)
+	}
+	b.start()
+	if l := w.next(); l != up {
+		t.Errorf("again %s, want %s", l, up)
+	}
+}

@@ -61,7 +61,16 @@ func TestCommandLine(t *testing.T) {
 		{name: "pub to a wildcard", args: []string{"pub", "/a/#", "x"}, code: 2, stderr: "which only a filter may have"},
 		{name: "pub to no UTF-8", args: []string{"pub", "/\xff", "x"}, code: 2, stderr: "not valid UTF-8"},
 		{name: "pub a word of times", args: []string{"pub", "--count", "many", "/a"}, code: 2, stderr: `invalid argument "many"`},
-		{name: "pub less than nothing", args: []string{"pub", "--count", "-1", "/a"}, code: 2, stderr: "must not be negative"},
+		{name: "pub less than nothing", args: []string{"pub", "--count", "-1", "/a"}, code: 2, stderr: "--count must be above 0"},
+		{name: "pub nothing", args: []string{"pub", "--count", "0", "/a"}, code: 2, stderr: "--count must be above 0"},
+		{name: "sub nothing", args: []string{"sub", "--count", "0", "/a"}, code: 2, stderr: "--count must be above 0"},
+		{name: "pub a negative number", args: []string{"pub", "/s", "-1"}, code: 2, stderr: `; a PAYLOAD that begins with "-" goes behind "--", as in: nackmq pub SUBJECT -- -1`},
+		{name: "help of nothing", args: []string{"help", "nope"}, code: 2, stderr: `unknown command "nope"`},
+		{name: "help of config init", args: []string{"help", "config", "init"}, stdout: "nackmq config init"},
+		{name: "help of nothing of config", args: []string{"help", "config", "nope"}, code: 2, stderr: `unknown command "nope"`},
+		{name: "help alone", args: []string{"help"}, stdout: "Exit codes"},
+		{name: "completion alone", args: []string{"completion"}, stdout: "nackmq completion bash"},
+		{name: "completion of another shell", args: []string{"completion", "tcsh"}, code: 2, stderr: `unknown command "tcsh"; did you mean "bash"?`},
 		{name: "pub to the web", args: []string{"pub", "--server", "http://127.0.0.1", "/a"}, code: 2, stderr: "write nack://HOST:PORT or mqtt://HOST:PORT"},
 		{name: "pub to two MQTT servers", args: []string{"pub", "--server", "mqtt://a,b", "/a"}, code: 2, stderr: "a list of servers needs nack://"},
 		{name: "pub to nobody", args: []string{"pub", "--server", "mqtt://127.0.0.1:1", "/a"}, code: 1, stderr: "mqtt://127.0.0.1:1 does not answer (connection refused)"},
@@ -223,7 +232,7 @@ func TestReport(t *testing.T) {
 		{"reset to no history", func(r *reporter) error {
 			return r.incident(incident{Event: "reset", Subject: "/a", Before: "00c0ffee00c0ffee:7", Reason: "other"})
 		}, `{"event":"reset","subject":"/a","before":"00c0ffee00c0ffee:7","reason":"other"}`,
-			"-- /a RESET (other): lost what came after 00c0ffee00c0ffee:7; the subject has no history any more"},
+			"-- /a RESET (other): the server has no history of the subject, so what came after 00c0ffee00c0ffee:7 cannot be had, if there was anything"},
 		{"confirmation", func(r *reporter) error { return r.confirmation("/a", pos) },
 			`{"subject":"/a","epoch":"00c0ffee00c0ffee","seq":42}`, "/a  00c0ffee00c0ffee:42"},
 	} {

@@ -89,6 +89,43 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usagef("unknown command %q; %s --help lists them", word, cmd.CommandPath())
 }
 
+// helpCommand is cobra's, but for words that are no command: those are errors.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "show what a command does",
+		Example: "  nackmq help sub",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				if len(rest) == 0 {
+					rest = args
+				}
+				return unknownCommand(cmd, rest[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// refineCompletion has cobra's command refuse a shell that it does not know.
+func refineCompletion(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Example = "  nackmq completion bash > /etc/bash_completion.d/nackmq"
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		}
+	}
+}
+
 // newRoot builds the tree of commands. started becomes true when a command
 // begins to run: an error before that is cobra's, about the command line.
 func newRoot(std streams, environ []string) (root *cobra.Command, started *bool) {
@@ -131,5 +168,8 @@ command line was not understood.`,
 		doctorCommand(environ),
 		versionCommand(),
 	)
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	refineCompletion(root)
 	return root, started
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,13 +64,22 @@ printed.`,
 	f.BoolVar(&o.retain, "retain", false, "keep the message for those who subscribe later")
 	addWaiting(cmd, &o.waiting, "how long to wait for the server and for each confirmation")
 	f.BoolVar(&o.json, "json", false, `print {"subject","epoch","seq"} for each confirmed message`)
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if _, word, is := strings.Cut(err.Error(), " in -"); is && strings.HasPrefix(err.Error(), "unknown shorthand flag") {
+			return fmt.Errorf(`%w; a PAYLOAD that begins with "-" goes behind "--", as in: %s SUBJECT -- -%s`, err, cmd.CommandPath(), word)
+		}
+		return err
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		subject, err := stream.ParseSubject(args[0])
 		if err != nil {
 			return &usageError{err}
 		}
-		if o.count < 0 || o.interval < 0 {
-			return usagef("--count and --interval must not be negative")
+		if o.interval < 0 {
+			return usagef("--interval must not be negative")
+		}
+		if cmd.Flags().Changed("count") && o.count < 1 {
+			return usagef("--count must be above 0")
 		}
 		if err := o.waiting.read(cmd); err != nil {
 			return err

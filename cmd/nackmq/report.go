@@ -102,12 +102,14 @@ func (r *reporter) incident(i incident) error {
 		text = fmt.Sprintf("%s CONTINUOUS: nothing is missing up to %s:%d", i.Subject, i.Epoch, i.Seq)
 	case "reset":
 		text = fmt.Sprintf("%s RESET (%s): ", i.Subject, i.Reason)
-		if i.Before != "" {
+		if i.Before != "" && i.Epoch != "" {
 			text += "lost what came after " + i.Before + "; "
 		}
 		switch {
+		case i.Epoch == "" && i.Before != "":
+			text += "the server has no history of the subject, so what came after " + i.Before + " cannot be had, if there was anything"
 		case i.Epoch == "":
-			text += "the subject has no history any more"
+			text += "the server has no history of the subject"
 		case i.First > i.Last:
 			text += fmt.Sprintf("nothing up to %s:%d can be had", i.Epoch, i.Last)
 		default:

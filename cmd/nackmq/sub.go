@@ -88,8 +88,8 @@ messages.`,
 		if err != nil {
 			return err
 		}
-		if o.count < 0 {
-			return usagef("--count must not be negative")
+		if cmd.Flags().Changed("count") && o.count < 1 {
+			return usagef("--count must be above 0")
 		}
 		if err := o.waiting.read(cmd); err != nil {
 			return err
