@@ -167,12 +167,12 @@ func (s *ClientSession) HandleFrame(now time.Time, f ServerFrame) error {
 
 // HandleError says that the server sent what cannot be read.
 func (s *ClientSession) HandleError(now time.Time, err error) {
-	code := CloseProtocol
+	code, reason := CloseProtocol, err.Error()
 	var de *DecodeError
 	if errors.As(err, &de) {
-		code = de.Code
+		code, reason = de.Code, de.Sentence()
 	}
-	s.end(code, err.Error())
+	s.end(code, reason)
 }
 
 func (s *ClientSession) handleGreeting(now time.Time, f ServerFrame) error {

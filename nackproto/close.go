@@ -31,8 +31,11 @@ func (f *Close) AppendTo(b []byte) []byte {
 }
 
 func (f *Close) decode(r *reader) {
+	r.at = "code"
 	f.Code = CloseCode(r.u8())
+	r.at = "retry"
 	f.Retry = r.milliseconds()
+	r.at = "reason"
 	f.Reason = r.text(MaxText)
 }
 

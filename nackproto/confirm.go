@@ -75,9 +75,11 @@ func (f *Confirm) Add(code PublishCode, at stream.Position, retry time.Duration)
 }
 
 func (f *Confirm) decode(r *reader) {
+	r.at = "number"
 	if f.Number = r.uvarint(); f.Number == 0 {
 		r.fail("number is zero")
 	}
+	r.at = "runs"
 	for first := true; first && r.bad == "" || r.more(); first = false {
 		run := Run{Code: PublishCode(r.u8()), Count: r.uvarint()}
 		if run.Count == 0 {

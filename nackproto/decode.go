@@ -16,11 +16,15 @@ type DecodeError struct {
 	Reason string
 }
 
-func (e *DecodeError) Error() string {
+func (e *DecodeError) Error() string { return "nackproto: " + e.Sentence() }
+
+// Sentence gives the reason for CLOSE: it names the frame and the field, and no
+// package.
+func (e *DecodeError) Sentence() string {
 	if e.Type == 0 {
-		return "nackproto: " + e.Reason
+		return e.Reason
 	}
-	return fmt.Sprintf("nackproto: %v: %s", e.Type, e.Reason)
+	return fmt.Sprintf("%v: %s", e.Type, e.Reason)
 }
 
 // Decode reads the first frame in b, whoever sends it, and says how many bytes

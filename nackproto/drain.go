@@ -27,7 +27,9 @@ func (f *Drain) AppendTo(b []byte) []byte {
 }
 
 func (f *Drain) decode(r *reader) {
+	r.at = "within"
 	f.Within = r.milliseconds()
+	r.at = "servers"
 	f.Servers = r.servers()
 }
 

@@ -2,6 +2,7 @@ package nackproto
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -123,5 +124,36 @@ func BenchmarkDecodeMessage(b *testing.B) {
 		if _, _, err := d.Decode(in, testLimit); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A decoding error names the frame and the field as PROTOCOL.md does.
+func TestDecodeErrorNamesTheField(t *testing.T) {
+	want := map[string]string{
+		"bad-mark-count":        "SUBSCRIBE: marks: body is cut short",
+		"bad-mark-epoch":        "SUBSCRIBE: marks: epoch is zero",
+		"bad-text":              "CLOSE: reason: string is not UTF-8 without U+0000",
+		"bad-publish-flags":     "PUBLISH: flags: unknown flags",
+		"bad-confirm-run":       "CONFIRM: runs: run is empty",
+		"bad-heartbeat-top":     "HEARTBEAT: tops: body is cut short",
+		"bad-message-short":     "MESSAGE: seq: body is cut short",
+		"bad-trailing":          "UNSUBSCRIBE: trailing bytes",
+		"bad-reset-reason":      "RESET: reason: unknown reason",
+		"bad-integer-long-form": "UNSUBSCRIBE: sub: integer is not a shortest uvarint",
+	}
+	for _, v := range readVectors(t) {
+		text, is := want[v.name]
+		if !is {
+			continue
+		}
+		delete(want, v.name)
+		_, _, err := Decode(v.bytes, testLimit)
+		var de *DecodeError
+		if !errors.As(err, &de) || de.Sentence() != text {
+			t.Errorf("%s: %v, want %s", v.name, err, text)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no vectors %v", want)
 	}
 }

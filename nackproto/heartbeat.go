@@ -50,13 +50,17 @@ func (f *Heartbeat) AppendTo(b []byte) []byte {
 }
 
 func (f *Heartbeat) decode(r *reader) {
+	r.at = "flags"
 	flags := r.u8()
 	if flags&^heartbeatStale != 0 {
 		r.fail("unknown flags")
 	}
 	f.Stale = flags&heartbeatStale != 0
+	r.at = "index"
 	f.Index = stream.Index(r.uvarint())
+	r.at = "tops"
 	for r.more() {
+		r.at = "tops"
 		f.Tops = append(f.Tops, Top{r.alias(), stream.Seq(r.uvarint())})
 	}
 }

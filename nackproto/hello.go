@@ -38,6 +38,7 @@ func (f *Hello) AppendTo(b []byte) []byte {
 }
 
 func (f *Hello) decode(r *reader) {
+	r.at = "magic"
 	var magic [4]byte
 	for i := range magic {
 		magic[i] = r.u8()
@@ -45,12 +46,16 @@ func (f *Hello) decode(r *reader) {
 	if string(magic[:]) != Magic {
 		r.fail("not the NACK protocol")
 	}
+	r.at = "versions"
 	f.Lowest, f.Highest = r.u8(), r.u8()
 	if f.Lowest == 0 || f.Highest < f.Lowest {
 		r.fail("no version from lowest to highest")
 	}
+	r.at = "incarnation"
 	f.Incarnation = stream.PublisherID(r.u64())
+	r.at = "name"
 	f.Name = r.text(MaxText)
+	r.at = "token"
 	f.Token = string(r.bytes(MaxToken))
 }
 

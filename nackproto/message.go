@@ -38,8 +38,11 @@ func AppendMessage(b []byte, a Alias, seq stream.Seq, payload []byte) []byte {
 }
 
 func (f *Message) decode(r *reader) {
+	r.at = "alias"
 	f.Alias = r.alias()
+	r.at = "seq"
 	f.Seq16 = r.u16()
+	r.at = "payload"
 	f.Payload = r.rest()
 }
 
@@ -134,26 +137,34 @@ func (f *MessageX) AppendTo(b []byte) []byte {
 }
 
 func (f *MessageX) decode(r *reader) {
+	r.at = "flags"
 	flags := r.u8()
 	if flags&^messageKnown != 0 {
 		r.fail("unknown flags")
 	}
 	f.Retain = flags&messageRetain != 0
 	f.Snapshot = flags&messageSnapshot != 0
+	r.at = "alias"
 	f.Alias = r.alias()
+	r.at = "seq"
 	if f.Seq = stream.Seq(r.uvarint()); f.Seq == 0 {
 		r.fail("seq is zero")
 	}
+	r.at = "index"
 	if f.Index = stream.Index(r.uvarint()); f.Index == 0 {
 		r.fail("index is zero")
 	}
+	r.at = "time"
 	f.Time = int64(r.upto(1<<63 - 1))
 	if flags&messageExpiry != 0 {
+		r.at = "expiry"
 		f.Expiry = r.expiry()
 	}
 	if flags&messageProps != 0 {
+		r.at = "props"
 		f.Props = r.props()
 	}
+	r.at = "payload"
 	f.Payload = r.rest()
 }
 

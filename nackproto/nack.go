@@ -33,9 +33,13 @@ func (f *Nack) AppendTo(b []byte) []byte {
 }
 
 func (f *Nack) decode(r *reader) {
+	r.at = "alias"
 	f.Alias = r.alias()
+	r.at = "epoch"
 	f.Epoch = r.epoch()
+	r.at = "after"
 	f.After = stream.Seq(r.uvarint())
+	r.at = "upto"
 	f.Upto = stream.Seq(r.uvarint())
 	if r.bad == "" && f.Upto <= f.After {
 		r.fail("nothing is missing")

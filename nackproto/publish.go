@@ -78,16 +78,20 @@ func (f *Publish) AppendTo(b []byte) []byte {
 }
 
 func (f *Publish) decode(r *reader) {
+	r.at = "flags"
 	flags := PublishFlags(r.u8())
 	if flags&^publishKnown != 0 {
 		r.fail("unknown flags")
 	}
 	f.Retain = flags&PublishRetain != 0
+	r.at = "number"
 	if f.Number = r.uvarint(); f.Number == 0 {
 		r.fail("number is zero")
 	}
+	r.at = "alias"
 	f.Alias = Alias(r.upto(uint64(MaxAlias)))
 	if flags&publishName != 0 {
+		r.at = "name"
 		if f.Name = string(r.bytes(stream.MaxSubject)); f.Name == "" {
 			r.fail("name is empty")
 		}
@@ -98,11 +102,14 @@ func (f *Publish) decode(r *reader) {
 		r.fail("neither alias nor name")
 	}
 	if flags&publishExpiry != 0 {
+		r.at = "expiry"
 		f.Expiry = r.expiry()
 	}
 	if flags&publishProps != 0 {
+		r.at = "props"
 		f.Props = r.props()
 	}
+	r.at = "payload"
 	f.Payload = r.rest()
 }
 

@@ -28,7 +28,9 @@ func (f *Continuous) AppendTo(b []byte) []byte {
 }
 
 func (f *Continuous) decode(r *reader) {
+	r.at = "alias"
 	f.Alias = r.alias()
+	r.at = "seq"
 	f.Seq = stream.Seq(r.uvarint())
 }
 
@@ -76,18 +78,25 @@ func (f *Reset) AppendTo(b []byte) []byte {
 }
 
 func (f *Reset) decode(r *reader) {
+	r.at = "alias"
 	f.Alias = Alias(r.upto(uint64(MaxAlias)))
+	r.at = "reason"
 	f.Reason = ResetReason(r.u8())
 	if r.bad == "" && (f.Reason < Trimmed || f.Reason > Slow) {
 		r.fail("unknown reason")
 	}
 	if f.Alias == 0 {
+		r.at = "name"
 		f.Name = r.subject()
 		return
 	}
+	r.at = "epoch"
 	f.Epoch = r.epoch()
+	r.at = "first"
 	f.First = stream.Seq(r.uvarint())
+	r.at = "last"
 	f.Last = stream.Seq(r.upto(1<<64 - 2))
+	r.at = "next"
 	f.Next = stream.Seq(r.uvarint())
 	if r.bad == "" && (f.First == 0 || f.Next < f.First || f.Next > f.Last+1) {
 		r.fail("first, next and last do not fit")

@@ -37,13 +37,18 @@ func (f *Subject) AppendTo(b []byte) []byte {
 }
 
 func (f *Subject) decode(r *reader) {
+	r.at = "alias"
 	f.Alias = r.alias()
+	r.at = "epoch"
 	f.Epoch = r.epoch()
+	r.at = "after"
 	f.After = stream.Seq(r.uvarint())
+	r.at = "upto"
 	f.Upto = stream.Seq(r.uvarint())
 	if r.bad == "" && f.Upto < f.After {
 		r.fail("upto is below after")
 	}
+	r.at = "name"
 	f.Name = r.subject()
 }
 

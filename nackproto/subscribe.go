@@ -86,19 +86,26 @@ func (m Mark) EncodedLen() int {
 }
 
 func (f *Subscribe) decode(r *reader) {
+	r.at = "sub"
 	f.Sub = r.uvarint()
+	r.at = "filter"
 	f.Filter = string(r.bytes(stream.MaxSubject))
+	r.at = "start"
 	f.Start.Kind = StartKind(r.u8())
 	switch f.Start.Kind {
 	case StartLive, StartLast:
 	case StartHistory:
+		r.at = "count"
 		f.Start.Count = r.uvarint()
 	case StartIndex:
+		r.at = "cluster"
 		f.Start.Cluster = stream.ClusterID(r.u64())
+		r.at = "index"
 		f.Start.Index = stream.Index(r.uvarint())
 	default:
 		r.fail("unknown start")
 	}
+	r.at = "marks"
 	f.Start.Marks = r.marks()
 }
 
@@ -159,7 +166,10 @@ func (f *Unsubscribe) AppendTo(b []byte) []byte {
 	return end(appendUvarint(b, f.Sub), start)
 }
 
-func (f *Unsubscribe) decode(r *reader) { f.Sub = r.uvarint() }
+func (f *Unsubscribe) decode(r *reader) {
+	r.at = "sub"
+	f.Sub = r.uvarint()
+}
 
 // String gives the text form.
 func (f *Unsubscribe) String() string { return fmt.Sprintf("UNSUBSCRIBE sub=%d", f.Sub) }
@@ -189,8 +199,11 @@ func (f *Subscribed) AppendTo(b []byte) []byte {
 }
 
 func (f *Subscribed) decode(r *reader) {
+	r.at = "sub"
 	f.Sub = r.uvarint()
+	r.at = "code"
 	f.Code = SubscribeCode(r.u8())
+	r.at = "index"
 	f.Index = stream.Index(r.uvarint())
 }
 

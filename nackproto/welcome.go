@@ -54,15 +54,25 @@ func (f *Welcome) AppendTo(b []byte) []byte {
 }
 
 func (f *Welcome) decode(r *reader) {
+	r.at = "version"
 	f.Version = r.u8()
+	r.at = "cluster"
 	f.Cluster = stream.ClusterID(r.u64())
+	r.at = "index"
 	f.Index = stream.Index(r.uvarint())
+	r.at = "heartbeat"
 	f.Heartbeat = r.milliseconds()
+	r.at = "frame limit"
 	f.MaxFrame = int(r.upto(1 << 30))
+	r.at = "unconfirmed"
 	f.MaxUnconfirmed = int(r.upto(1 << 30))
+	r.at = "subscriptions"
 	f.MaxSubscriptions = int(r.upto(1 << 30))
+	r.at = "aliases"
 	f.MaxAliases = int(r.upto(1 << 30))
+	r.at = "node"
 	f.Node = r.text(MaxText)
+	r.at = "servers"
 	f.Servers = r.servers()
 	if r.bad == "" && f.Heartbeat == 0 {
 		r.fail("heartbeat interval is zero")

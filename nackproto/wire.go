@@ -74,15 +74,20 @@ func uvarintLen(v uint64) int {
 }
 
 // A reader takes a body apart from the front. After the first thing that is
-// wrong it says what in bad, and gives zeros.
+// wrong it says what in bad, and gives zeros. at is the field that is read, by its
+// name in PROTOCOL.md §5.
 type reader struct {
 	b   []byte
+	at  string
 	bad string
 }
 
 func (r *reader) fail(reason string) {
 	if r.bad == "" {
 		r.bad = reason
+		if r.at != "" {
+			r.bad = r.at + ": " + reason
+		}
 	}
 	r.b = nil
 }

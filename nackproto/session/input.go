@@ -116,7 +116,7 @@ func (c *Core) take(slot uint32, b []byte) []byte {
 func (c *Core) refuse(slot uint32, err error) {
 	var bad *nackproto.DecodeError
 	if errors.As(err, &bad) {
-		c.close(slot, bad.Code, bad.Reason)
+		c.close(slot, bad.Code, bad.Sentence())
 		return
 	}
 	c.close(slot, nackproto.CloseProtocol, err.Error())
