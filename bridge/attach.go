@@ -71,6 +71,7 @@ func (l *loop) attachedAt(c *client, at stream.Place, err error) {
 	if err := s.restore(&rec, l.b.cfg.Broker.Head()); err != nil {
 		l.b.cfg.Log.Error().Err(err).Str("client", id).Msg("a kept session cannot be served: connect once with a clean session")
 		c.attached <- packets.ErrUnspecifiedError
+		l.leave(s, stream.DetachSession(id, s.fence, c.expiry, true, rec.State))
 		return
 	}
 	l.begin(c, s, at.Outcome == stream.Resumed)
@@ -97,6 +98,7 @@ func refusal(err error) packets.Code {
 // begin makes s the session of c and answers its CONNECT.
 func (l *loop) begin(c *client, s *session, present bool) {
 	s.client, c.session = c, s
+	s.kept = s.fence != 0 && c.expiry > 0
 	l.sessions[s.id] = s
 	s.out.limit = c.window
 	s.online = l.b.cfg.Broker.Head()
@@ -114,7 +116,7 @@ func (l *loop) begin(c *client, s *session, present bool) {
 
 	for _, sub := range s.subs {
 		l.index.add(sub)
-		l.joined(sub)
+		l.joined(l.index.groupOf(sub))
 	}
 	if present {
 		s.out.rewind()
@@ -133,13 +135,14 @@ func (l *loop) detach(c *client) {
 		return
 	}
 	l.acknowledge(s, false)
+	cursor := s.at(l)
+	s.late, s.ready, s.cursor = true, false, cursor // its groups do not give it anything more
+	l.giveBack(s)
 	for _, sub := range s.subs {
 		l.remove(sub)
 	}
 	l.resumed(s, l.b.meters.resumesContinuous)
-	l.giveBack(s)
-	cursor := s.at(l)
-	s.late, s.ready, s.client = true, false, nil
+	s.client = nil
 	l.b.meters.sessions.Dec()
 	l.sys.connected--
 	if s.fence == 0 {

@@ -66,6 +66,9 @@ func (l *loop) send(s *session, m *message, d delivery) bool {
 		for l.acknowledge(s, true) && !s.out.room(m.Index) {
 		}
 		if !s.out.room(m.Index) {
+			if s.out.isHeld(idOf(m.Index)) {
+				l.wantSave(s)
+			}
 			return false
 		}
 	}
@@ -179,10 +182,21 @@ func (l *loop) acknowledge(s *session, wait bool) bool {
 		case packets.Pubcomp:
 			if ok && s.out.at(i).state == sentReleased {
 				s.out.done(i)
+				if s.fence != 0 {
+					s.out.hold(a.id)
+				}
 			}
 		}
 	}
 	return len(l.acks) > 0
+}
+
+// wantSave has the session saved at the end of the turn, or after the save that is
+// under way.
+func (l *loop) wantSave(s *session) {
+	if s.urgent = true; !s.saving {
+		l.urgent = append(l.urgent, s)
+	}
 }
 
 // pubrec answers with PUBREL, or ends the delivery if the client refused it
@@ -194,16 +208,14 @@ func (l *loop) pubrec(s *session, i uint32, ok bool, a inAck) {
 		if s.client.version == 5 {
 			code = packets.ErrPacketIdentifierNotFound.Code
 		}
-	case a.code >= 0x80:
+	case s.out.at(i).state == sentReceived:
+		return // its first PUBREC counts
+	case a.code >= 0x80 && s.out.at(i).state == sentPublish:
 		s.out.done(i)
 		return
 	case s.out.at(i).state == sentPublish && s.fence != 0: // save answers it
 		s.out.at(i).state = sentReceived
-		if s.urgent = true; !s.saving {
-			l.urgent = append(l.urgent, s)
-		}
-		return
-	case s.out.at(i).state == sentReceived:
+		l.wantSave(s)
 		return
 	default:
 		l.release(s, i)

@@ -166,7 +166,7 @@ func TestStateIsBounded(t *testing.T) {
 			break
 		}
 	}
-	if seen < 10 || seen == topics {
+	if seen < 1 || seen > maxNames/60_000+1 {
 		t.Errorf("%d of %d came without an acknowledgement", seen, topics)
 	}
 	h.loop.do(func() { h.loop.saveAll() })

@@ -156,6 +156,14 @@ func (x *index) tally(s *subscription, n int) {
 	}
 }
 
+// groupOf gives the group of a shared subscription, nil for any other.
+func (x *index) groupOf(s *subscription) *group {
+	if s.group == "" {
+		return nil
+	}
+	return x.groups[s.group+string(s.filter)]
+}
+
 // note counts a change of those who have the filter of s.
 func (x *index) note(s *subscription, of *subscribers) {
 	x.changes++

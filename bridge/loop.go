@@ -37,10 +37,11 @@ type loop struct {
 	lateGroups []*group     // late and ready, each once
 	sweep      stream.Index // where the sweep over the late sessions' cursors is
 	sweeping   bool
-	stretch    int       // messages that the next read for late sessions takes
-	dirty      []*client // to be flushed at the end of the turn
-	unflushed  int       // bytes appended for them
-	pages      int       // of subjects, looked through in this turn
+	stretch    int                     // messages that the next read for late sessions takes
+	dirty      []*client               // to be flushed at the end of the turn
+	unflushed  int                     // bytes appended for them
+	shared     map[string]stream.Index // see keptMembers; of this turn
+	pages      int                     // of subjects, looked through in this turn
 	sys        sys
 	lossy      map[*session]loss // what they lost in this turn
 	began      time.Time         // of the loop, for its clock
@@ -155,7 +156,7 @@ func (l *loop) turn() (more bool) {
 	for _, c := range l.woken {
 		l.stirred(c)
 	}
-	l.pages = 0
+	l.pages, l.shared = 0, nil
 	more = l.live()
 	more = l.catchUp() || l.pages > maxPages || more
 	l.saveUrgent()

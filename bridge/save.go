@@ -50,28 +50,46 @@ func (l *loop) saveUrgent() {
 func (l *loop) save(s *session) {
 	s.saving, s.changed, s.urgent = true, false, false
 	s.saved = s.at(l)
-	var received []uint32 // PUBRECs that this save writes down
+	var received []stream.Index // PUBRECs that this save writes down
 	for i := s.out.head; i != s.out.tail; i++ {
-		if s.out.at(i).state == sentReceived {
-			received = append(received, i)
+		if e := s.out.at(i); e.state == sentReceived {
+			received = append(received, e.index)
 		}
 	}
+	held := s.out.held // ids that the log forgets with this save
+	s.out.held = nil
+	s.out.holding = held
 	state := s.state(nil, s.saved, l.b.cfg.Broker.Head(), false)
 	l.say(stream.SaveSession(s.id, s.fence, state), func(_ stream.Place, err error) {
 		c := s.client
 		if s.saving = false; c == nil {
 			return // it was written down when it left
 		}
+		s.out.holding = nil
 		if err != nil {
 			if len(received) > 0 || errors.Is(err, broker.ErrFenced) {
 				c.shut(c.disconnectPacket(refusal(err)), err)
 			}
 			s.changed = true
+			for id := range held {
+				s.out.hold(id)
+			}
+			if s.urgent {
+				l.again = append(l.again, retry{time.Now().Add(retryEvery), func() {
+					if s.client != nil && s.urgent && !s.saving {
+						l.save(s)
+					}
+				}})
+			}
 			return
 		}
-		for _, i := range received {
-			l.release(s, i)
+		for _, index := range received {
+			// Another message may have the packet id by now.
+			if i, ok := s.out.find(idOf(index)); ok && s.out.at(i).index == index && s.out.at(i).state == sentReceived {
+				l.release(s, i)
+			}
 		}
+		l.wakeUp(s)
 		if s.urgent {
 			l.save(s)
 		}

@@ -18,6 +18,7 @@ type session struct {
 	id     string
 	origin stream.PublisherID
 	fence  stream.Fence // of its record in the log; 0: it has none
+	kept   bool         // it outlives its connection, by the word of its CONNECT
 	client *client      // nil: it is leaving
 	in     inbound
 

@@ -19,12 +19,17 @@ import (
 
 const groupPrefix = "\x00share\x00"
 
-// A group's state in the log: version u8, cursor uvarint, since uvarint, and what
-// waits: count uvarint, count × index uvarint.
+// A group's state in the log: version u8, closed u8, cursor uvarint, since uvarint,
+// and what waits: count uvarint, count × index uvarint. closed is 1 if its last
+// member had gone when it was written.
 const groupVersion = 1
 
-func (g *group) state(cursor stream.Index) []byte {
-	b := binary.AppendUvarint([]byte{groupVersion}, uint64(cursor))
+func (g *group) state(cursor stream.Index, closed bool) []byte {
+	b := []byte{groupVersion, 0}
+	if closed {
+		b[1] = 1
+	}
+	b = binary.AppendUvarint(b, uint64(cursor))
 	b = binary.AppendUvarint(b, uint64(g.since))
 	b = binary.AppendUvarint(b, uint64(len(g.waiting)))
 	for _, i := range g.waiting {
@@ -33,7 +38,14 @@ func (g *group) state(cursor stream.Index) []byte {
 	return b
 }
 
-func readGroup(b []byte) (cursor, since stream.Index, waiting []stream.Index, err error) {
+// groupState is one that was read.
+type groupState struct {
+	closed        bool
+	cursor, since stream.Index
+	waiting       []stream.Index
+}
+
+func readGroup(b []byte) (st groupState, err error) {
 	num := func() stream.Index {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
@@ -43,15 +55,15 @@ func readGroup(b []byte) (cursor, since stream.Index, waiting []stream.Index, er
 		b = b[n:]
 		return stream.Index(v)
 	}
-	if len(b) == 0 || b[0] != groupVersion {
-		return 0, 0, nil, fmt.Errorf("%w: it is of another version", errState)
+	if len(b) < 2 || b[0] != groupVersion {
+		return st, fmt.Errorf("%w: it is of another version", errState)
 	}
-	b = b[1:]
-	cursor, since = num(), num()
+	st.closed, b = b[1] == 1, b[2:]
+	st.cursor, st.since = num(), num()
 	for n := num(); n > 0 && err == nil; n-- {
-		waiting = append(waiting, num())
+		st.waiting = append(st.waiting, num())
 	}
-	return cursor, since, waiting, err
+	return st, err
 }
 
 // at gives the index up to which the group was served.
@@ -62,79 +74,103 @@ func (g *group) at(l *loop) stream.Index {
 	return l.cursor
 }
 
-// joined sees to the record of the group that sub has become a member of. Until it
-// is known where the group stands its members get nothing.
-func (l *loop) joined(sub *subscription) {
-	g := l.index.groups[sub.group+string(sub.filter)]
-	if sub.group == "" || g.fence != 0 || g.attaching {
+// joined sees to the record of a group that has a further member; nil is none.
+// Until it is known where the group stands its members get nothing.
+func (l *loop) joined(g *group) {
+	if g == nil || g.fence != 0 || g.attaching {
 		return
 	}
 	id := groupPrefix + g.key
 	rec, recorded := l.b.cfg.Broker.Session(id)
-	if s := sub.session; !recorded && (s.fence == 0 || s.client.expiry == 0) {
+	if !recorded && !slices.ContainsFunc(g.members, func(m *subscription) bool { return m.session.kept }) {
 		return
 	}
 	if !g.late {
 		g.late, g.cursor = true, l.cursor
 	}
 	g.attaching, g.ready = true, false
-	a := stream.Attachment{ID: id, Holder: l.b.cfg.Node, Expiry: l.b.capExpiry(stream.ForEver), Clean: recorded && !l.hasMembers(g, sub.name, &rec)}
-	l.say(stream.AttachSession(&a), func(at stream.Place, err error) { l.groupAttached(g, sub, at, err) })
+	a := stream.Attachment{ID: id, Holder: l.b.cfg.Node, Expiry: l.b.capExpiry(stream.ForEver), Clean: recorded && !l.hadMembers(g, &rec)}
+	l.say(stream.AttachSession(&a), func(at stream.Place, err error) { l.groupAttached(g, at, err) })
 }
 
-// hasMembers reports whether a session is kept that was a member of the group when
+// hadMembers reports whether a session is kept that was a member of the group when
 // the record was written. If none is, what came since is for nobody.
-func (l *loop) hasMembers(g *group, name string, rec *stream.Session) (has bool) {
-	cursor, _, _, err := readGroup(rec.State)
-	if err != nil {
-		return false
+func (l *loop) hadMembers(g *group, rec *stream.Session) bool {
+	st, err := readGroup(rec.State)
+	since, kept := l.keptMembers()[g.name()]
+	return err == nil && kept && (!st.closed || since <= st.cursor)
+}
+
+// name gives the shared filter as clients write it.
+func (g *group) name() string { return sharePrefix + g.key }
+
+// keptMembers gives the shared filters that kept sessions have, with where the
+// oldest of each begins. It looks through all sessions, once a turn at most.
+func (l *loop) keptMembers() map[string]stream.Index {
+	if l.shared != nil {
+		return l.shared
 	}
-	for next, more := uint32(0), true; more && !has; {
+	l.shared = map[string]stream.Index{}
+	for next, more := uint32(0), true; more; {
 		next, more = l.b.cfg.Broker.Sessions(next, func(s stream.Session) bool {
-			i, found := slices.BinarySearchFunc(s.Filters, name, func(f stream.SessionFilter, n string) int { return strings.Compare(f.Name, n) })
-			has = has || found && s.Filters[i].Since <= cursor
-			return !has
+			i, _ := slices.BinarySearchFunc(s.Filters, sharePrefix, func(f stream.SessionFilter, n string) int { return strings.Compare(f.Name, n) })
+			for ; i < len(s.Filters) && strings.HasPrefix(s.Filters[i].Name, sharePrefix); i++ {
+				f := &s.Filters[i]
+				if since, known := l.shared[f.Name]; !known || f.Since < since {
+					l.shared[f.Name] = f.Since
+				}
+			}
+			return true
 		})
 	}
-	return has
+	return l.shared
 }
 
-func (l *loop) groupAttached(g *group, sub *subscription, at stream.Place, err error) {
-	g.attaching = false
+func (l *loop) groupAttached(g *group, at stream.Place, err error) {
 	gone := l.index.groups[g.key] != g
-	switch {
-	case broker.ResultOf(err).MayRepeat() && !gone:
+	if broker.ResultOf(err).MayRepeat() && !gone && !l.closing {
 		l.again = append(l.again, retry{time.Now().Add(retryEvery), func() {
-			if l.index.groups[g.key] == g {
-				l.joined(sub)
+			if g.attaching = false; l.index.groups[g.key] == g {
+				l.joined(g)
 			}
 		}})
 		return
-	case err != nil:
-		l.b.cfg.Log.Warn().Err(err).Str("group", g.key).Msg("a shared subscription is not kept")
-	default:
-		g.fence = at.Fence
-		if rec, ok := l.b.cfg.Broker.Session(groupPrefix + g.key); ok && at.Outcome == stream.Resumed && rec.Fence == at.Fence {
-			l.restoreGroup(g, rec.State)
-		}
-		l.saveGroup(g) // a record without a state would be one that begins anew
 	}
-	if gone {
-		l.leaveGroup(g)
+	g.attaching = false
+	var was []byte
+	if rec, ok := l.b.cfg.Broker.Session(groupPrefix + g.key); err == nil && ok && rec.Fence == at.Fence {
+		g.fence = at.Fence
+		if at.Outcome == stream.Resumed {
+			was = rec.State
+		}
+	} else if err != nil {
+		l.b.cfg.Log.Warn().Err(err).Str("group", g.key).Msg("a shared subscription is not kept")
+	}
+	if gone && g.fence != 0 {
+		if was == nil {
+			was = g.state(g.at(l), true)
+		}
+		l.closeGroup(g, was)
 		return
+	}
+	if was != nil {
+		l.restoreGroup(g, was)
+	}
+	if g.fence != 0 {
+		l.saveGroup(g) // a record without a state would be one that begins anew
 	}
 	l.wakeGroup(g)
 }
 
 // restoreGroup lets g go on from where it stood.
 func (l *loop) restoreGroup(g *group, state []byte) {
-	cursor, since, waiting, err := readGroup(state)
+	st, err := readGroup(state)
 	if err != nil {
 		l.b.cfg.Log.Error().Err(err).Str("group", g.key).Msg("a shared subscription begins anew")
 		return
 	}
-	g.cursor, g.since = min(g.cursor, cursor), min(g.since, since)
-	for _, i := range waiting {
+	g.cursor, g.since = min(g.cursor, st.cursor), min(g.since, st.since)
+	for _, i := range st.waiting {
 		l.keep(g, i)
 	}
 	if tail := l.b.cfg.Broker.Tail(); g.cursor < tail {
@@ -142,14 +178,21 @@ func (l *loop) restoreGroup(g *group, state []byte) {
 	}
 }
 
-// leaveGroup writes a group down whose last member is gone.
+// leaveGroup writes a group down whose last member is gone, or forgets it if no
+// session is kept that has it.
 func (l *loop) leaveGroup(g *group) {
-	if g.fence == 0 {
+	if g.fence != 0 {
+		l.closeGroup(g, g.state(g.at(l), true))
+	}
+}
+
+func (l *loop) closeGroup(g *group, state []byte) {
+	l.leaving++
+	if _, kept := l.keptMembers()[g.name()]; !kept {
+		l.tryLeave(stream.EndSession(groupPrefix + g.key))
 		return
 	}
-	end := stream.DetachSession(groupPrefix+g.key, g.fence, l.b.capExpiry(stream.ForEver), true, g.state(g.at(l)))
-	l.leaving++
-	l.tryLeave(end)
+	l.tryLeave(stream.DetachSession(groupPrefix+g.key, g.fence, l.b.capExpiry(stream.ForEver), true, state))
 }
 
 func (l *loop) tryLeave(end stream.SessionOp) {
@@ -173,5 +216,5 @@ func (l *loop) saveGroups() {
 
 // saveGroup saves a group. One that cannot be saved now is saved the next time.
 func (l *loop) saveGroup(g *group) {
-	l.say(stream.SaveSession(groupPrefix+g.key, g.fence, g.state(g.at(l))), func(stream.Place, error) {})
+	l.say(stream.SaveSession(groupPrefix+g.key, g.fence, g.state(g.at(l), false)), func(stream.Place, error) {})
 }

@@ -167,10 +167,9 @@ var errState = errors.New("bridge: the state of a session is unreadable")
 // restore fills a new session from its record in the log.
 func (s *session) restore(rec *stream.Session, head stream.Index) error {
 	s.cursor, s.unsure = head, head
-	owed, seen := []string(nil), stream.Index(0)
+	owed, seen, clean := []string(nil), stream.Index(0), false
 	var again []*job
 	if len(rec.State) > 0 {
-		clean := false
 		var err error
 		if owed, again, seen, clean, err = s.readState(rec.State); err != nil {
 			return err
@@ -191,7 +190,7 @@ func (s *session) restore(rec *stream.Session, head stream.Index) error {
 		}
 		s.subs[f.Name] = sub
 		s.subBytes += len(f.Name)
-		if slices.Contains(owed, f.Name) || f.Options&optionRetained != 0 && f.Since >= seen {
+		if slices.Contains(owed, f.Name) || !clean && f.Options&optionRetained != 0 && f.Since >= seen {
 			s.jobs = append(s.jobs, &job{name: f.Name, at: max(s.cursor, f.Since)})
 		}
 		for _, j := range again {

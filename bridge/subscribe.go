@@ -206,7 +206,7 @@ func (l *loop) subscribe(c *client, ack *packets.Packet, a *asks, wishes []wish)
 			l.index.replace(old, w.sub)
 		} else {
 			l.index.add(w.sub)
-			l.joined(w.sub)
+			l.joined(l.index.groupOf(w.sub))
 			s.subBytes += len(w.sub.name)
 		}
 		s.subs[w.sub.name] = w.sub

@@ -29,10 +29,12 @@ func reserved(topic string) bool {
 	return first == "$SYS" || first == "$share"
 }
 
+const sharePrefix = "$share/"
+
 // splitFilter takes "$share/GROUP/" off a filter and checks what is left. The
 // group is empty for an ordinary filter.
 func splitFilter(name string) (group string, f stream.Filter, ok bool) {
-	if rest, shared := strings.CutPrefix(name, "$share/"); shared {
+	if rest, shared := strings.CutPrefix(name, sharePrefix); shared {
 		var filter string
 		group, filter, ok = strings.Cut(rest, "/")
 		if !ok || group == "" || strings.ContainsAny(group, "+#") {

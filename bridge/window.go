@@ -11,14 +11,16 @@ import "github.com/nackmq/nackmq/stream"
 // it down, and a client tells that it is the same one (MQTT 5, 4.3.3). A message
 // whose id another one has waits for that one.
 type window struct {
-	ring   []sent // a power of two, or empty
-	head   uint32
-	tail   uint32
-	unsent uint32            // entries from here to tail were not sent on this connection
-	places map[uint16]uint32 // of the entries that are not done, by packet id
-	open   int               // entries that were sent on this connection and are not done
-	names  int               // bytes of what is rare in entries that are not done
-	limit  int               // of open
+	ring    []sent // a power of two, or empty
+	head    uint32
+	tail    uint32
+	unsent  uint32            // entries from here to tail were not sent on this connection
+	places  map[uint16]uint32 // of the entries that are not done, by packet id
+	held    map[uint16]bool   // ids of finished deliveries of QoS 2 that the log does not know to be finished
+	holding map[uint16]bool   // … and that a save under way tells it
+	open    int               // entries that were sent on this connection and are not done
+	names   int               // bytes of what is rare in entries that are not done
+	limit   int               // of open
 }
 
 type sentState uint8
@@ -72,16 +74,28 @@ const maxSpan = 1 << 14
 // maxNames bounds the bytes of what is rare in a window, which a client can make
 // long by long topics and many subscription identifiers: all of it goes into the
 // session's state in the log.
-const maxNames = 1 << 20
+const maxNames = 64 << 10
 
 // room reports whether the message with an index may be sent.
 func (w *window) room(i stream.Index) bool {
 	if w.open >= w.limit || w.unsent != w.tail || w.tail-w.head >= maxSpan || w.names > maxNames {
 		return false
 	}
-	_, taken := w.places[idOf(i)]
-	return !taken
+	id := idOf(i)
+	_, taken := w.places[id]
+	return !taken && !w.isHeld(id)
 }
+
+// hold keeps a packet id from being used until the log knows that it is free: what
+// it says of the id would be done to another message after a crash.
+func (w *window) hold(id uint16) {
+	if w.held == nil {
+		w.held = make(map[uint16]bool)
+	}
+	w.held[id] = true
+}
+
+func (w *window) isHeld(id uint16) bool { return w.held[id] || w.holding[id] }
 
 // add takes an entry in and gives its packet id.
 func (w *window) add(s sent) uint16 {
@@ -154,7 +168,7 @@ func (w *window) forget(i uint32) {
 // empty gives the memory of a window back that holds nothing.
 func (w *window) empty() {
 	if w.head == w.tail {
-		*w = window{limit: w.limit, open: w.open}
+		*w = window{limit: w.limit, open: w.open, held: w.held, holding: w.holding}
 	}
 }
 

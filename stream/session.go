@@ -103,7 +103,7 @@ func (l *Ledger) applySession(op *sessionOp, note entryNote) Place {
 			l.endSession(slot, note)
 		}
 		return Place{Index: l.cache.head}
-	case !exists || l.sessions.at(slot).Fence != op.fence:
+	case !exists || l.sessions.at(slot).Fence != op.fence || l.sessions.at(slot).Holder == 0:
 		return Place{Outcome: Fenced}
 	}
 	s := *l.sessions.at(slot)
@@ -116,6 +116,9 @@ func (l *Ledger) applySession(op *sessionOp, note entryNote) Place {
 		l.setSession(slot, s)
 		l.detach(slot, note)
 	case opSave:
+		if more := int64(len(op.state) - len(s.State)); more > 0 && l.sessionBytes+more > l.limits.SessionBytes {
+			return Place{Outcome: TooManySessions}
+		}
 		s.State = slices.Clone(op.state)
 		l.setSession(slot, s)
 	case opSubscribe:
@@ -143,6 +146,9 @@ func (l *Ledger) applySession(op *sessionOp, note entryNote) Place {
 
 // attach makes op's session, or takes over the one that is there.
 func (l *Ledger) attach(op *sessionOp, slot uint32, exists bool, note entryNote) Place {
+	if !l.hasRoom(op, slot, exists) {
+		return Place{Outcome: TooManySessions}
+	}
 	if exists && op.clean {
 		l.endSession(slot, note)
 		exists = false
@@ -160,9 +166,6 @@ func (l *Ledger) attach(op *sessionOp, slot uint32, exists bool, note entryNote)
 	if len(op.will) > 0 {
 		s.will = slices.Clone(op.will)
 	}
-	if !exists && len(l.sessionIDs) >= l.limits.Sessions || l.sessionBytes+s.size() > l.limits.SessionBytes {
-		return Place{Outcome: TooManySessions}
-	}
 	if !exists {
 		slot = l.sessions.take()
 		l.sessionIDs[s.ID] = slot
@@ -175,6 +178,21 @@ func (l *Ledger) attach(op *sessionOp, slot uint32, exists bool, note entryNote)
 		p.Outcome = Resumed
 	}
 	return p
+}
+
+// hasRoom reports whether the limits allow an attachment. One that does not make its
+// session larger they always allow.
+func (l *Ledger) hasRoom(op *sessionOp, slot uint32, exists bool) bool {
+	more := int64(sessionBytes + len(op.id) + len(op.will))
+	if !exists {
+		return len(l.sessionIDs) < l.limits.Sessions && l.sessionBytes+more <= l.limits.SessionBytes
+	}
+	if was := l.sessions.at(slot); op.clean {
+		more -= was.size()
+	} else {
+		more = int64(len(op.will) - len(was.will))
+	}
+	return more <= 0 || l.sessionBytes+more <= l.limits.SessionBytes
 }
 
 // subscribe puts op's filters into s; one of the same name keeps where it began.

@@ -345,3 +345,31 @@ func BenchmarkSessions(b *testing.B) {
 		bk.entry(data)
 	}
 }
+
+// A session that is there comes back also where the limits are reached, and what it
+// saves stays within them.
+func TestSessionComesBackAtTheLimit(t *testing.T) {
+	b := newBook(t, Limits{SessionBytes: 1000})
+	var fences []Fence
+	for i := 0; ; i++ {
+		p := b.publish(op(AttachSession(&Attachment{ID: fmt.Sprint(i), Holder: 1, Expiry: 100})))[0]
+		if p.Outcome == TooManySessions {
+			break
+		}
+		fences = append(fences, p.Fence)
+	}
+	if got := b.do(SaveSession("0", fences[0], make([]byte, 500))); got != TooManySessions {
+		t.Errorf("a save beyond the limit: %v", got)
+	}
+	for i := range fences {
+		if _, resumed := b.attachOf(Attachment{ID: fmt.Sprint(i), Expiry: 100}); !resumed {
+			t.Errorf("session %d was not there", i)
+		}
+	}
+	if got := b.do(AttachSession(&Attachment{ID: "0", Holder: 1, Expiry: 100, Will: willOf("/w", string(make([]byte, 2000)))})); got != TooManySessions {
+		t.Errorf("a will beyond the limit: %v", got)
+	}
+	if s, ok := b.Session("0"); !ok || s.Holder == 0 {
+		t.Error("the refusal has changed the session")
+	}
+}
