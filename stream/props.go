@@ -28,12 +28,13 @@ type UserProperty struct{ Key, Value string }
 // of an MQTT 5 PUBLISH that are meant for the receiver. It is what both doors
 // read and write in Publication.Props; the ledger carries the bytes unread. The
 // zero Props is encoded as no bytes at all. An empty field is a field that was
-// not said.
+// not said, unless another one says that it was.
 type Props struct {
 	PayloadFormat   PayloadFormat
 	ContentType     string  // for the application; MQTT suggests a MIME type
+	EmptyType       bool    // a content type was said, and it is empty
 	ResponseSubject Subject // where an answer is awaited
-	CorrelationData []byte  // which question an answer belongs to
+	CorrelationData []byte  // which question an answer belongs to; nil: unsaid, which empty is not
 	User            []UserProperty
 }
 
@@ -46,8 +47,8 @@ type Props struct {
 //	4  correlation data   uvarint length, bytes
 //	5  user property      text key, text value; any number of times
 //
-// Text is a uvarint length and valid UTF-8 without U+0000. A field whose value
-// would be empty is left out. So equal Props have equal bytes.
+// Text is a uvarint length and valid UTF-8 without U+0000. A field that was not said
+// is left out. So equal Props have equal bytes.
 const (
 	propFormat = 1 + iota
 	propContentType
@@ -58,8 +59,8 @@ const (
 
 // IsZero reports whether p says nothing.
 func (p *Props) IsZero() bool {
-	return p.PayloadFormat == FormatUnsaid && p.ContentType == "" && p.ResponseSubject == "" &&
-		len(p.CorrelationData) == 0 && len(p.User) == 0
+	return p.PayloadFormat == FormatUnsaid && p.ContentType == "" && !p.EmptyType && p.ResponseSubject == "" &&
+		p.CorrelationData == nil && len(p.User) == 0
 }
 
 // AppendProps appends p's encoding to b. It does not check p: what ParseProps
@@ -68,13 +69,13 @@ func AppendProps(b []byte, p *Props) []byte {
 	if p.PayloadFormat != FormatUnsaid {
 		b = append(b, propFormat, byte(p.PayloadFormat-FormatBytes))
 	}
-	if p.ContentType != "" {
+	if p.ContentType != "" || p.EmptyType {
 		b = appendText(append(b, propContentType), p.ContentType)
 	}
 	if p.ResponseSubject != "" {
 		b = appendText(append(b, propResponse), string(p.ResponseSubject))
 	}
-	if len(p.CorrelationData) > 0 {
+	if p.CorrelationData != nil {
 		b = append(b, propCorrelation)
 		b = binary.AppendUvarint(b, uint64(len(p.CorrelationData)))
 		b = append(b, p.CorrelationData...)
@@ -105,7 +106,8 @@ func ParseProps(b []byte) (Props, error) {
 			}
 			p.PayloadFormat, b = FormatBytes+PayloadFormat(b[0]), b[1:]
 		case propContentType:
-			p.ContentType, b, err = cutText(b, "content type", true)
+			p.ContentType, b, err = cutText(b, "content type", false)
+			p.EmptyType = p.ContentType == ""
 		case propResponse:
 			var s string
 			if s, b, err = cutText(b, "response subject", true); err == nil {
@@ -114,7 +116,7 @@ func ParseProps(b []byte) (Props, error) {
 				}
 			}
 		case propCorrelation:
-			p.CorrelationData, b, err = cutValue(b, "correlation data", true)
+			p.CorrelationData, b, err = cutValue(b, "correlation data", false)
 		case propUser:
 			var u UserProperty
 			if u.Key, b, err = cutText(b, "user property", false); err != nil {

@@ -25,6 +25,8 @@ func TestPropsRoundTrip(t *testing.T) {
 		"content type":   {ContentType: "application/json"},
 		"response":       {ResponseSubject: "//"},
 		"correlation":    {CorrelationData: []byte("\x00")},
+		"empty type":     {EmptyType: true},
+		"empty data":     {CorrelationData: []byte{}},
 		"long value":     {User: []UserProperty{{"k", strings.Repeat("v", 70000)}}},
 		"everything":     fullProps,
 		"repeated pairs": {User: []UserProperty{{"", ""}, {"", ""}}},
@@ -60,20 +62,20 @@ func TestPropsCutShort(t *testing.T) {
 
 func TestPropsRefuses(t *testing.T) {
 	for name, tc := range map[string]struct{ in, want string }{
-		"field 0":            {"\x00", "field 0"},
-		"unknown field":      {"\x06\x00", "unknown field 6"},
-		"falling tags":       {"\x02\x01a\x01\x00", "field 1 after field 2"},
-		"format twice":       {"\x01\x00\x01\x00", "field 1 after field 1"},
-		"format 2":           {"\x01\x02", "neither 0 nor 1"},
-		"format missing":     {"\x01", "neither 0 nor 1"},
-		"empty content type": {"\x02\x00", "leave it out"},
-		"U+0000":             {"\x02\x01\x00", "U+0000"},
-		"broken UTF-8":       {"\x05\x01\xff\x00", "not UTF-8"},
-		"long length":        {"\x02\x81\x00a", "longer than need be"},
-		"endless length":     {"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut short"},
-		"huge length":        {"\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut short"},
-		"response wildcard":  {"\x03\x02/+", "only a filter"},
-		"response topic":     {"\x03\x01a", `must begin with "/"`},
+		"field 0":           {"\x00", "field 0"},
+		"unknown field":     {"\x06\x00", "unknown field 6"},
+		"falling tags":      {"\x02\x01a\x01\x00", "field 1 after field 2"},
+		"format twice":      {"\x01\x00\x01\x00", "field 1 after field 1"},
+		"format 2":          {"\x01\x02", "neither 0 nor 1"},
+		"format missing":    {"\x01", "neither 0 nor 1"},
+		"empty response":    {"\x03\x00", "leave it out"},
+		"U+0000":            {"\x02\x01\x00", "U+0000"},
+		"broken UTF-8":      {"\x05\x01\xff\x00", "not UTF-8"},
+		"long length":       {"\x02\x81\x00a", "longer than need be"},
+		"endless length":    {"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut short"},
+		"huge length":       {"\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut short"},
+		"response wildcard": {"\x03\x02/+", "only a filter"},
+		"response topic":    {"\x03\x01a", `must begin with "/"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseProps([]byte(tc.in))
