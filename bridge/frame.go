@@ -192,13 +192,13 @@ func (m *message) propsLen(o *own) int {
 	if m.left > 0 {
 		n += 5
 	}
-	if p.ContentType != "" {
+	if p.ContentType != "" || p.EmptyType {
 		n += 3 + len(p.ContentType)
 	}
 	if p.ResponseSubject != "" {
 		n += 3 + len(p.ResponseSubject) - 1
 	}
-	if len(p.CorrelationData) > 0 {
+	if p.CorrelationData != nil {
 		n += 3 + len(p.CorrelationData)
 	}
 	for _, id := range o.ids {
@@ -225,13 +225,13 @@ func (m *message) appendProps(b []byte, o *own) []byte {
 		b = append(b, packets.PropMessageExpiryInterval)
 		b = binary.BigEndian.AppendUint32(b, m.left)
 	}
-	if p.ContentType != "" {
+	if p.ContentType != "" || p.EmptyType {
 		b = appendString(append(b, packets.PropContentType), p.ContentType)
 	}
 	if p.ResponseSubject != "" {
 		b = appendString(append(b, packets.PropResponseTopic), topicOf(p.ResponseSubject))
 	}
-	if len(p.CorrelationData) > 0 {
+	if p.CorrelationData != nil {
 		b = append(b, packets.PropCorrelationData)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(p.CorrelationData)))
 		b = append(b, p.CorrelationData...)

@@ -98,7 +98,7 @@ func FuzzPacketReader(f *testing.F) {
 			// What the codec takes, our own checks must take, too.
 			if pk.FixedHeader.Type == packets.Publish && pk.TopicName != "" {
 				_, _ = subjectOf(pk.TopicName)
-				_, _ = propsOf(&pk.Properties)
+				_, _ = propsOf(&pk.Properties, r.emptyType)
 			}
 			for _, s := range pk.Filters {
 				_, _, _ = splitFilter(s.Filter)

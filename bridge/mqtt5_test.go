@@ -1,7 +1,10 @@
 package bridge
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +64,43 @@ func TestPublishProperties(t *testing.T) {
 	got.MessageExpiryInterval = 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What is said and empty comes out as it came in, and what is not said does not; in
+// a will, too.
+func TestEmptyProperties(t *testing.T) {
+	h := newHouse(t)
+	s := h.connect(5, "s")
+	s.subscribe(1, sub("t", 0))
+	for _, props := range []string{
+		"",
+		"03 0000",
+		"09 0000",
+		"03 0000 09 0000",
+		"09 0003 030000", // looks like it
+		"03 0001 61 09 0003 030000",
+		"01 01 02 00000064 03 0000 08 0001 72 09 0000 26 0000 0000",
+	} {
+		p := strings.ReplaceAll(props, " ", "")
+		frame := fmt.Sprintf("30 %02x 0001 74 %02x %s 78", 3+1+len(p)/2+1, len(p)/2, p)
+		h.connect(5, "p").raw(frame)
+		want, _ := hex.DecodeString(strings.ReplaceAll(frame, " ", ""))
+		got := make([]byte, len(want))
+		_ = s.nc.SetReadDeadline(time.Now().Add(patience))
+		if _, err := io.ReadFull(s.br, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("sent % x, got % x, %v", want, got, err)
+		}
+	}
+	w := h.dial(5)
+	w.raw("10 1e 0004 4d515454 05 06 003c 03 21 0005 0001 77 06 03 0000 09 0000 0001 74 0001 78")
+	w.want(packets.Connack)
+	w.nc.Close()
+	want, _ := hex.DecodeString("300b0001740603000009000078")
+	got := make([]byte, len(want))
+	_ = s.nc.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(s.br, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("will: got % x, %v, want % x", got, err, want)
 	}
 }
 

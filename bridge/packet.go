@@ -14,6 +14,8 @@ type packetReader struct {
 	br  *bufio.Reader
 	max int // the longest packet
 	pk  packets.Packet
+
+	emptyType bool // pk, a PUBLISH or a CONNECT with a will, says that its content type is empty
 }
 
 // bodyStep is what is allocated on a length's word alone; beyond it memory
@@ -111,9 +113,13 @@ func (r *packetReader) decode(b []byte) (err error) {
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
-		return pk.ConnectDecode(b)
+		err = pk.ConnectDecode(b)
+		r.emptyType = err == nil && hasEmptyType(pk, b)
+		return err
 	case packets.Publish:
-		return pk.PublishDecode(b)
+		err = pk.PublishDecode(b)
+		r.emptyType = err == nil && hasEmptyType(pk, b)
+		return err
 	case packets.Puback:
 		return pk.PubackDecode(b)
 	case packets.Pubrec:

@@ -19,7 +19,7 @@ func (c *client) publish(pk *packets.Packet) error {
 	if err != nil {
 		return err
 	}
-	props, err := propsOf(&pk.Properties)
+	props, err := propsOf(&pk.Properties, c.in.emptyType)
 	if err != nil {
 		return packets.ErrProtocolViolation // MQTT 5, 3.3.2-14
 	}

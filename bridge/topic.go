@@ -60,8 +60,8 @@ func originOf(clientID string) stream.PublisherID {
 }
 
 // propsOf gives what a PUBLISH or a will says of itself, as it travels in the
-// log. It fails on a response topic that is no topic.
-func propsOf(p *packets.Properties) ([]byte, error) {
+// log; emptyType: that its content type is empty, too. It fails on a response topic that is no topic.
+func propsOf(p *packets.Properties, emptyType bool) ([]byte, error) {
 	var out stream.Props
 	if p.PayloadFormatFlag {
 		out.PayloadFormat = stream.FormatBytes
@@ -69,7 +69,7 @@ func propsOf(p *packets.Properties) ([]byte, error) {
 			out.PayloadFormat = stream.FormatText
 		}
 	}
-	out.ContentType = p.ContentType
+	out.ContentType, out.EmptyType = p.ContentType, emptyType
 	if p.ResponseTopic != "" {
 		s, err := subjectOf(p.ResponseTopic)
 		if err != nil {

@@ -27,7 +27,7 @@ func (c *client) willOf(pk *packets.Packet) (*will, error) {
 	if !c.b.cfg.Authorizer.Publish(c.who, s) {
 		return nil, packets.ErrNotAuthorized
 	}
-	props, err := propsOf(&p.WillProperties)
+	props, err := propsOf(&p.WillProperties, c.in.emptyType)
 	if err != nil {
 		return nil, packets.ErrProtocolViolation
 	}
