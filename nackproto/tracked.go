@@ -23,8 +23,8 @@ type tracked struct {
 	// placedAt is the number of the frame, SUBJECT or RESET, that made the
 	// position: what follows it directly belongs to it.
 	placedAt uint64
-	// toldAt is the number of the frame, SUBJECT, by which another history was told
-	// of: a RESET directly behind it that goes on from there tells nothing more.
+	// toldAt is the number of the frame, SUBJECT or RESET, that made the position and
+	// of which the user was told.
 	toldAt uint64
 	// renewed is where another history than tracker's begins, if SUBJECT said so
 	// while a mark was awaited: RESET is to tell, or the next message does.
@@ -365,6 +365,7 @@ func (s *ClientSession) handleReset(f *Reset) {
 	}
 	s.subjects.settle(t)
 	s.subjects.place(t, stream.Position{Epoch: f.Epoch, Seq: f.Next - 1}, f.Last)
+	t.toldAt = t.placedAt // a second RESET directly behind says the same
 	s.tell(e)
 }
 
