@@ -100,7 +100,9 @@ func (l *loop) begin(c *client, s *session, present bool) {
 	s.client, c.session = c, s
 	s.kept = s.fence != 0 && c.expiry > 0
 	l.sessions[s.id] = s
-	s.out.limit = c.window
+	if s.out.limit = c.window; s.fence != 0 {
+		s.out.limit = min(c.window, maxKept)
+	}
 	s.online = l.b.cfg.Broker.Head()
 	if !present {
 		s.cursor = l.cursor

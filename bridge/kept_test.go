@@ -194,3 +194,28 @@ func TestShareEndsWithItsLastMember(t *testing.T) {
 	k.want(packets.Unsuback)
 	eventually(t, "no group is left in the log", func() bool { return h.log.Broker.Stats().Sessions == 1 })
 }
+
+// What a kept session has under way is bounded, whatever its client would take: each
+// of its PUBRECs writes all of it down.
+func TestKeptWindowIsBounded(t *testing.T) {
+	h := newHouse(t)
+	s := h.connect(5, "s", keep, func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = 65535 })
+	s.subscribe(1, sub("t", 2))
+	for i := range maxKept + 50 {
+		h.publish("t", fmt.Sprint(i), q2)
+	}
+	r := newReceiver()
+	var answers []packets.Packet
+	for range maxKept {
+		a, _ := r.take(s.want(packets.Publish))
+		answers = append(answers, a)
+	}
+	s.silence()
+	for _, a := range answers {
+		s.send(a)
+	}
+	h.finish(s, r)
+	if len(r.got) != maxKept+50 || len(r.held) > 0 {
+		t.Errorf("%d messages, %d ids held", len(r.got), len(r.held))
+	}
+}

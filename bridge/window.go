@@ -71,6 +71,10 @@ func idOf(i stream.Index) uint16 { return uint16(i%65535) + 1 }
 // ones are.
 const maxSpan = 1 << 14
 
+// maxKept bounds what a session in the log has under way: each of its PUBRECs
+// writes all of that down.
+const maxKept = 1024
+
 // maxNames bounds the bytes of what is rare in a window, which a client can make
 // long by long topics and many subscription identifiers: all of it goes into the
 // session's state in the log.
