@@ -162,22 +162,27 @@ func (l *loop) remove(sub *subscription) {
 	}
 }
 
-// leave has the end of a connection written down; then the client id is free. It
-// is tried again for as long as it may get in: a will hangs on it.
+// leave has the end of a connection written down; then the client id is free. A will
+// hangs on it.
 func (l *loop) leave(s *session, end stream.SessionOp) {
-	l.say(end, func(_ stream.Place, err error) {
+	l.insist(end, func() {
 		waiting := s.waiting
 		s.waiting = nil
-		if broker.ResultOf(err).MayRepeat() && !l.closing {
-			l.again = append(l.again, retry{time.Now().Add(retryEvery), func() { l.leave(s, end) }})
-			// Who wants the client id meanwhile hears of it as late as its turn comes.
-			s.waiting = waiting
-			return
-		}
 		delete(l.sessions, s.id)
 		for _, f := range waiting {
 			f()
 		}
+	})
+}
+
+// insist hands op in again for as long as it may get in; then done is called.
+func (l *loop) insist(op stream.SessionOp, done func()) {
+	l.say(op, func(_ stream.Place, err error) {
+		if broker.ResultOf(err).MayRepeat() && !l.closing {
+			l.later(func() { l.insist(op, done) })
+			return
+		}
+		done()
 	})
 }
 
@@ -189,14 +194,13 @@ type retry struct {
 
 const retryEvery = time.Second
 
+// later has the loop call f in a while.
+func (l *loop) later(f func()) { l.again = append(l.again, retry{time.Now().Add(retryEvery), f}) }
+
 // open has it written down that nobody is connected to this member: what it held
 // when it ended is offline. Clients that come earlier wait for it.
 func (l *loop) open() {
-	l.say(stream.SessionsGone(l.b.cfg.Node), func(_ stream.Place, err error) {
-		if broker.ResultOf(err).MayRepeat() && !l.closing {
-			l.again = append(l.again, retry{time.Now().Add(retryEvery), l.open})
-			return
-		}
+	l.insist(stream.SessionsGone(l.b.cfg.Node), func() {
 		early := l.early
 		l.early = nil
 		for _, f := range early {

@@ -75,11 +75,11 @@ func (l *loop) save(s *session) {
 				s.out.hold(id)
 			}
 			if s.urgent {
-				l.again = append(l.again, retry{time.Now().Add(retryEvery), func() {
+				l.later(func() {
 					if s.client != nil && s.urgent && !s.saving {
 						l.save(s)
 					}
-				}})
+				})
 			}
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nackmq/nackmq/broker"
 	"github.com/nackmq/nackmq/stream"
@@ -46,24 +45,16 @@ type groupState struct {
 }
 
 func readGroup(b []byte) (st groupState, err error) {
-	num := func() stream.Index {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			err, b = errState, nil
-			return 0
-		}
-		b = b[n:]
-		return stream.Index(v)
-	}
 	if len(b) < 2 || b[0] != groupVersion {
 		return st, fmt.Errorf("%w: it is of another version", errState)
 	}
-	st.closed, b = b[1] == 1, b[2:]
-	st.cursor, st.since = num(), num()
-	for n := num(); n > 0 && err == nil; n-- {
-		st.waiting = append(st.waiting, num())
+	r := stateReader{b: b[2:]}
+	st.closed = b[1] == 1
+	st.cursor, st.since = r.index(), r.index()
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		st.waiting = append(st.waiting, r.index())
 	}
-	return st, err
+	return st, r.err
 }
 
 // at gives the index up to which the group was served.
@@ -129,11 +120,11 @@ func (l *loop) keptMembers() map[string]stream.Index {
 func (l *loop) groupAttached(g *group, at stream.Place, err error) {
 	gone := l.index.groups[g.key] != g
 	if broker.ResultOf(err).MayRepeat() && !gone && !l.closing {
-		l.again = append(l.again, retry{time.Now().Add(retryEvery), func() {
+		l.later(func() {
 			if g.attaching = false; l.index.groups[g.key] == g {
 				l.joined(g)
 			}
-		}})
+		})
 		return
 	}
 	g.attaching = false
@@ -188,21 +179,12 @@ func (l *loop) leaveGroup(g *group) {
 
 func (l *loop) closeGroup(g *group, state []byte) {
 	l.leaving++
+	left := func() { l.leaving-- }
 	if _, kept := l.keptMembers()[g.name()]; !kept {
-		l.tryLeave(stream.EndSession(groupPrefix + g.key))
+		l.insist(stream.EndSession(groupPrefix+g.key), left)
 		return
 	}
-	l.tryLeave(stream.DetachSession(groupPrefix+g.key, g.fence, l.b.capExpiry(stream.ForEver), true, state))
-}
-
-func (l *loop) tryLeave(end stream.SessionOp) {
-	l.say(end, func(_ stream.Place, err error) {
-		if broker.ResultOf(err).MayRepeat() && !l.closing {
-			l.again = append(l.again, retry{time.Now().Add(retryEvery), func() { l.tryLeave(end) }})
-			return
-		}
-		l.leaving--
-	})
+	l.insist(stream.DetachSession(groupPrefix+g.key, g.fence, l.b.capExpiry(stream.ForEver), true, state), left)
 }
 
 // saveGroups saves the groups that are in the log.

@@ -212,73 +212,94 @@ func (s *session) restore(rec *stream.Session, head stream.Index) error {
 	return nil
 }
 
+// A stateReader takes values from the front of a state. After the first that is not
+// there err is set, and it gives zeros.
+type stateReader struct {
+	b   []byte
+	err error
+}
+
+func (r *stateReader) fail() { r.err, r.b = errState, nil }
+
+func (r *stateReader) num() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *stateReader) index() stream.Index { return stream.Index(r.num()) }
+
+// count takes a number of things of a byte at least.
+func (r *stateReader) count() uint64 {
+	n := r.num()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return 0
+	}
+	return n
+}
+
+func (r *stateReader) text() string {
+	n := r.count()
+	t := string(r.b[:n])
+	r.b = r.b[n:]
+	return t
+}
+
+func (r *stateReader) u8() (v byte) {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	v, r.b = r.b[0], r.b[1:]
+	return v
+}
+
 func (s *session) readState(b []byte) (owed []string, again []*job, seen stream.Index, clean bool, err error) {
-	num := func() (v uint64) {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			err, b = errState, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	count := func() uint64 { // of things of a byte at least
-		n := num()
-		if n > uint64(len(b)) {
-			err, b = errState, nil
-			return 0
-		}
-		return n
-	}
-	text := func() string {
-		n := count()
-		t := string(b[:n])
-		b = b[n:]
-		return t
-	}
 	if len(b) < 2 || b[0] == 0 || b[0] > stateVersion {
 		return nil, nil, 0, false, fmt.Errorf("%w: it is of another version", errState)
 	}
 	version := b[0]
-	clean, b = b[1] == 1, b[2:]
-	s.cursor, seen = stream.Index(num()), stream.Index(num())
-	for n := count(); n > 0 && err == nil; n-- {
-		s.lost.add(span{stream.Index(num()), stream.Index(num())})
+	clean = b[1] == 1
+	r := stateReader{b: b[2:]}
+	s.cursor, seen = r.index(), r.index()
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		s.lost.add(span{r.index(), r.index()})
 	}
-	for n := count(); n > 0 && err == nil; n-- {
-		owed = append(owed, text())
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		owed = append(owed, r.text())
 	}
 	if version > 1 {
-		for n := count(); n > 0 && err == nil; n-- {
-			again = append(again, &job{again: true, name: text(), after: stream.Index(num()), at: stream.Index(num())})
+		for n := r.count(); n > 0 && r.err == nil; n-- {
+			again = append(again, &job{again: true, name: r.text(), after: r.index(), at: r.index()})
 		}
 	}
-	for n := count(); n > 0 && err == nil; n-- {
-		e := sent{index: stream.Index(num()), state: sentPublish}
-		if len(b) == 0 {
-			return nil, nil, 0, false, errState
-		}
-		bits := b[0]
-		b = b[1:]
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		e := sent{index: r.index(), state: sentPublish}
+		bits := r.u8()
 		e.qos, e.retain, e.where = bits&3, bits&stateRetain != 0, bits&stateWhere != 0
 		if bits&stateReleased != 0 {
 			e.state = sentReleased
 		}
 		if bits&stateRare != 0 {
 			e.rare = new(rareSent)
-			for k := count(); k > 0 && err == nil; k-- {
-				e.rare.ids = append(e.rare.ids, uint32(num()))
+			for k := r.count(); k > 0 && r.err == nil; k-- {
+				e.rare.ids = append(e.rare.ids, uint32(r.num()))
 			}
-			e.rare.group, e.rare.subject = text(), stream.Subject(text())
+			e.rare.group, e.rare.subject = r.text(), stream.Subject(r.text())
 		}
-		if err == nil {
+		if r.err == nil {
 			s.out.push(e)
 		}
 	}
-	if err == nil && len(b) > 0 {
-		err = fmt.Errorf("%w: %d bytes behind it", errState, len(b))
+	if r.err == nil && len(r.b) > 0 {
+		r.err = fmt.Errorf("%w: %d bytes behind it", errState, len(r.b))
 	}
-	return owed, again, seen, clean, err
+	return owed, again, seen, clean, r.err
 }
 
 // filtersOf gives the wishes that are granted as the log keeps them.
